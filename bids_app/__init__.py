@@ -1,0 +1,1 @@
+"""The BIDS App: command line, exit codes and messages. No science lives here."""
