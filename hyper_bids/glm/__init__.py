@@ -1,0 +1,1 @@
+"""BOLD + events -> responses: HRF, design, streaming fit, exact z."""

@@ -1,0 +1,202 @@
+"""Ridge in closed form: one eigendecomposition for every penalty, latent and inner fold.
+
+With ``X = U S V'`` (centred, scaled training responses), the fit is
+``U diag(s^2 / (s^2 + alpha)) U'Z`` and what a model that never saw group g predicts
+there follows from the block of the smoother alone (Golub, Heath & Wahba 1979, for
+groups instead of single samples):
+
+    residual_g = (I - H_gg)^-1 (Z - H Z)_g,   H = 11'/n + U diag(s^2 / (s^2 + alpha)) U'
+
+so that the penalties are chosen by exact cross-validation without refitting.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from hyper_bids.errors import InconsistentInput
+
+ALPHAS = tuple(10.0 ** (-2 + 0.5 * k) for k in range(19))
+
+COLUMNS = 4096
+"""Target columns handled at a time; bounds the temporary arrays."""
+
+
+class Ridge(RegressorMixin, BaseEstimator):
+    """Ridge regression with a penalty per target (or a shared one) by exact cross-validation.
+
+    Parameters
+    ----------
+    alphas : penalties to choose from; with one, nothing is chosen
+    shared : one penalty for all targets
+    standardize : centre voxels and scale them by their training standard deviation;
+        otherwise they are centred only
+
+    Attributes
+    ----------
+    coef_ : (n_targets, n_voxels) float32, in the units of X and Z
+    intercept_ : (n_targets,) float64
+    alpha_ : (n_targets,) the penalty of each target
+    inner_folds_ : how the penalties were chosen
+    """
+
+    def __init__(self, alphas: tuple[float, ...] = ALPHAS, shared: bool = False, standardize: bool = True) -> None:
+        self.alphas = alphas
+        self.shared = shared
+        self.standardize = standardize
+
+    def fit(self, X: np.ndarray, Z: np.ndarray, groups: np.ndarray | None = None) -> Ridge:
+        """Learn from ``X`` (n_trials, n_voxels) and ``Z`` (n_trials, n_latents).
+
+        Parameters
+        ----------
+        groups : (n_trials,) labels of the inner folds (runs, or stimuli); None: leave one trial out
+
+        Raises
+        ------
+        InconsistentInput
+            Numbers of rows differ, values are not finite, or there is one trial only.
+        """
+        X, Z = _checked(X, Z)
+        decomposition = _Decomposition(X, self.standardize)
+        self.inner_folds_, labels = inner_folds(groups, len(X))
+        self.alpha_ = decomposition.choose(Z, labels, tuple(self.alphas), self.shared)
+        self.intercept_ = Z.mean(axis=0)
+        dual = decomposition.dual(Z - self.intercept_, self.alpha_)
+        self.coef_ = np.ascontiguousarray(decomposition.weights(dual).T, dtype=np.float32)
+        self.intercept_ = self.intercept_ - self.coef_.astype(float) @ decomposition.mean
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return ``(n, n_latents)`` in the units of the latents; every trial on its own."""
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
+            raise InconsistentInput(f"The decoder was fitted on {self.n_features_in_} voxels, got an array {X.shape}.")
+        # One row at a time: a matrix product of many rows rounds differently from one of few.
+        coef = self.coef_.astype(float)
+        return np.stack([coef @ row for row in X]) + self.intercept_ if len(X) else np.zeros((0, len(coef)))
+
+    def predict_refitted(
+        self, X: np.ndarray, targets: np.ndarray, X_test: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Predictions after refitting to other labels of the same trials, penalties chosen anew.
+
+        The decomposition does not depend on the labels, so that a refit is a few products.
+
+        Parameters
+        ----------
+        targets : (n_sets, n_trials, n_latents)
+
+        Returns
+        -------
+        (n_sets, n_test, n_latents) float32
+        """
+        X, _ = _checked(X, targets[0])
+        decomposition = _Decomposition(X, self.standardize)
+        _, labels = inner_folds(groups, len(X))
+        test = decomposition.project(np.asarray(X_test, dtype=np.float64))
+        n_sets, n_trials, n_latents = targets.shape
+        out = np.empty((n_sets, len(test), n_latents), dtype=np.float32)
+        step = 1 if self.shared else max(1, COLUMNS // n_latents)
+        for start in range(0, n_sets, step):
+            part = targets[start : start + step].astype(np.float64)
+            Z = part.transpose(1, 0, 2).reshape(n_trials, -1)
+            alpha = decomposition.choose(Z, labels, tuple(self.alphas), self.shared)
+            mean = Z.mean(axis=0)
+            predicted = test @ decomposition.dual(Z - mean, alpha) + mean
+            out[start : start + step] = predicted.reshape(len(test), len(part), n_latents).transpose(1, 0, 2)
+        return out
+
+
+def inner_folds(groups: np.ndarray | None, n_trials: int) -> tuple[str, np.ndarray]:
+    """Return a description of the inner folds and an integer label per trial."""
+    if groups is not None:
+        names, labels = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) > 1:
+            return f"leave one of {len(names)} groups out", labels.reshape(-1)
+    return "leave one trial out", np.arange(n_trials)
+
+
+def _checked(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    X, Z = np.asarray(X, dtype=np.float64), np.asarray(Z, dtype=np.float64)
+    if X.ndim != 2 or Z.ndim != 2 or len(X) != len(Z):
+        raise InconsistentInput(f"A decoder needs as many responses as latents, got arrays {X.shape} and {Z.shape}.")
+    if len(X) < 2:
+        raise InconsistentInput(f"A decoder needs at least 2 training trials, got {len(X)}.")
+    if not (np.isfinite(X).all() and np.isfinite(Z).all()):
+        raise InconsistentInput("Responses and latents must be finite; NaN voxels are left out before decoding.")
+    return X, Z
+
+
+class _Decomposition:
+    """Thin ``U`` and ``s^2`` of the centred training responses, whichever side is smaller."""
+
+    def __init__(self, X: np.ndarray, standardize: bool) -> None:
+        self.mean = X.mean(axis=0)
+        sd = X.std(axis=0)
+        self.scale = np.where(sd > 1e-12 * np.maximum(np.abs(self.mean), 1e-300), sd, np.inf)
+        if not standardize:
+            self.scale = np.ones_like(sd)
+        self.X = (X - self.mean) / self.scale
+        if len(X) <= X.shape[1]:
+            values, vectors = np.linalg.eigh(self.X @ self.X.T)
+            keep = self._keep(values)
+            self.squares, self.U = values[keep], vectors[:, keep]
+        else:
+            values, vectors = np.linalg.eigh(self.X.T @ self.X)
+            keep = self._keep(values)
+            self.squares = values[keep]
+            self.U = self.X @ vectors[:, keep] / np.sqrt(self.squares)
+
+    @staticmethod
+    def _keep(values: np.ndarray) -> np.ndarray:
+        # Centring leaves a null direction, which cross-validation would mistake for signal.
+        return values > max(values[-1], 0.0) * 1e-10 * len(values) ** 0.5
+
+    def dual(self, Z: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """Dual coefficients in the eigenbasis: ``(rank, n_targets)``, one penalty a target."""
+        return (self.U.T @ Z) / (self.squares[:, None] + alpha)
+
+    def weights(self, dual: np.ndarray) -> np.ndarray:
+        """Primal weights ``(n_voxels, n_targets)`` for raw (unscaled) voxels."""
+        return (self.X.T @ (self.U @ dual)) / self.scale[:, None]
+
+    def project(self, X: np.ndarray) -> np.ndarray:
+        """New responses in the eigenbasis, ``(n, rank)``: ``project(X) @ dual`` are predictions."""
+        return ((X - self.mean) / self.scale) @ (self.X.T @ self.U)
+
+    def choose(self, Z: np.ndarray, labels: np.ndarray, alphas: tuple[float, ...], shared: bool) -> np.ndarray:
+        """Penalty of each target with the least squared error on trials left out.
+
+        A tie goes to the larger penalty.
+        """
+        if len(alphas) == 1:
+            return np.full(Z.shape[1], alphas[0])
+        penalties = np.sort(np.asarray(alphas, dtype=float))[::-1]
+        error = np.empty((len(penalties), Z.shape[1]))
+        centred = Z - Z.mean(axis=0)
+        coordinates = self.U.T @ centred
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        single = len(groups) == len(labels)
+        for row, alpha in enumerate(penalties):
+            shrink = self.squares / (self.squares + alpha)
+            residual = centred - self.U @ (shrink[:, None] * coordinates)
+            if single:
+                leverage = 1 / len(Z) + (self.U**2) @ shrink
+                residual /= np.maximum(1 - leverage, 1e-12)[:, None]
+            else:
+                self._leave_groups_out(residual, shrink, groups)
+            error[row] = np.einsum("nk,nk->k", residual, residual)
+        if shared:
+            spread = np.maximum(np.einsum("nk,nk->k", centred, centred), 1e-300)
+            return np.full(Z.shape[1], penalties[np.argmin((error / spread).sum(axis=1))])
+        return penalties[np.argmin(error, axis=0)]
+
+    def _leave_groups_out(self, residual: np.ndarray, shrink: np.ndarray, groups: list[np.ndarray]) -> None:
+        """Turn residuals of the fit into those of models that never saw the group (in place)."""
+        n = len(residual)
+        for rows in groups:
+            block = (self.U[rows] * shrink) @ self.U[rows].T + 1 / n
+            residual[rows] = np.linalg.solve(np.eye(len(rows)) - block, residual[rows])

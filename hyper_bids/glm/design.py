@@ -1,0 +1,263 @@
+"""The design of a run: what is modelled, how well it can be estimated, and which GLM that asks for.
+
+Every row of the events is modelled (METHODS.md section 2): samples as the mode says,
+each ignored trial type as one regressor, dropped rows (one-backs) as one regressor;
+baseline rows (fixation) are not modelled, since they fill the only empty time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hyper_bids.errors import InconsistentInput, listing
+from hyper_bids.glm.hrf import regressors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LSA_VIF_LIMIT = 5.0
+"""Median variance inflation above which `auto` takes LSS (METHODS.md section 2)."""
+
+VISIBLE = 0.01
+"""A response whose peak is below this share of the run's largest does not reach the run."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunDesign:
+    """Regressors of one run.
+
+    Parameters
+    ----------
+    trials : (n_volumes, n_trials) float64, one column a sample
+    nuisance : (n_volumes, n_nuisance) float64: ignored types, dropped rows, confounds, drift, constant
+    trial_rows : (n_trials,) rows of the run's events that the columns stand for
+    conditions : (n_trials,) trial type of each sample
+    nuisance_names : names of the nuisance columns
+    frame_times : (n_volumes,) s
+    notices : what the user should know
+    """
+
+    trials: np.ndarray
+    nuisance: np.ndarray
+    trial_rows: np.ndarray
+    conditions: tuple[str, ...]
+    nuisance_names: tuple[str, ...]
+    frame_times: np.ndarray
+    notices: tuple[str, ...] = field(default=())
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The LSA design: trials, then nuisance, ``(n_volumes, n_trials + n_nuisance)``."""
+        return np.hstack([self.trials, self.nuisance])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names of `matrix`."""
+        return tuple(f"trial_{row:03d}" for row in range(self.trials.shape[1])) + self.nuisance_names
+
+
+def cosine_drift(n_volumes: int, repetition_time: float, period: float) -> np.ndarray:
+    """Return discrete cosines with periods longer than ``period`` (s), then the constant.
+
+    Order ``floor(2 n TR / period)``, columns scaled by ``sqrt(2 / n)`` (SPM's and nilearn's drift model).
+    ``period`` 0: the constant alone. Shape ``(n_volumes, order + 1)``.
+    """
+    order = 0 if period == 0 else min(n_volumes - 1, int(np.floor(2 * n_volumes * repetition_time / period)))
+    k = np.arange(1, order + 1)
+    cosines = np.sqrt(2.0 / n_volumes) * np.cos(np.pi / n_volumes * (np.arange(n_volumes) + 0.5)[:, None] * k)
+    return np.hstack([cosines, np.ones((n_volumes, 1))])
+
+
+def run_design(
+    events: pd.DataFrame,
+    n_volumes: int,
+    repetition_time: float,
+    *,
+    start_time: float = 0.0,
+    dummy_scans: int = 0,
+    hrf: str = "spm",
+    high_pass: float = 128.0,
+    confounds: pd.DataFrame | None = None,
+    label: str = "run",
+) -> RunDesign:
+    """Build the design of one run.
+
+    Parameters
+    ----------
+    events : DataFrame with onset, duration (s), trial_type and role
+        role is ``sample``, ``ignore``, ``drop`` or ``baseline``
+    n_volumes, repetition_time : of the run as recorded (s)
+    start_time : time of the first volume's reference slice (s)
+    dummy_scans : volumes left out at the start
+    hrf, high_pass : see `hyper_bids.settings.GLMSettings`
+    confounds : (n_volumes, n_confounds) table, or None
+    label : of the run, for messages
+
+    Raises
+    ------
+    InconsistentInput
+        No sample reaches the run, the confounds do not fit, or there are too few volumes.
+    """
+    n_used = n_volumes - dummy_scans
+    if n_used < 2:
+        raise InconsistentInput(f"{label}: {n_volumes} volumes and --dummy-scans {dummy_scans} leave {max(n_used, 0)}.")
+    frame_times = start_time + repetition_time * np.arange(dummy_scans, n_volumes)
+    columns = regressors(events["onset"].to_numpy(float), events["duration"].to_numpy(float), frame_times, hrf)
+    role = events["role"].to_numpy(str)
+    samples, notices = _samples_within(columns, role, events, frame_times, label)
+    nuisance, names = [], []
+    for name, rows in _grouped_rows(role, events["trial_type"].to_numpy(str)):
+        summed = columns[:, rows].sum(axis=1)
+        if np.abs(summed).max() > 0:
+            nuisance.append(summed[:, None])
+            names.append(name)
+    if confounds is not None:
+        if len(confounds) != n_volumes:
+            raise InconsistentInput(
+                f"{label}: {n_volumes} volumes but the confounds table has {len(confounds)} rows; "
+                "check dummy scans or the preprocessing."
+            )
+        nuisance.append(confounds.to_numpy(float)[dummy_scans:])
+        names += list(confounds.columns)
+    drift = cosine_drift(n_used, repetition_time, high_pass)
+    nuisance.append(drift)
+    names += [f"drift_{k + 1}" for k in range(drift.shape[1] - 1)] + ["constant"]
+    matrix, names, dropped = _without_empty(np.hstack(nuisance), names)
+    if dropped:
+        notices.append(f"{label}: constant confounds left out: {listing(dropped)}.")
+    return RunDesign(
+        trials=columns[:, samples],
+        nuisance=matrix,
+        trial_rows=samples,
+        conditions=tuple(events["trial_type"].to_numpy(str)[samples]),
+        nuisance_names=tuple(names),
+        frame_times=frame_times,
+        notices=tuple(notices),
+    )
+
+
+def _samples_within(
+    columns: np.ndarray, role: np.ndarray, events: pd.DataFrame, frame_times: np.ndarray, label: str
+) -> tuple[np.ndarray, list[str]]:
+    """Return the sample rows whose response is seen in the run, and a notice about the others."""
+    samples = np.flatnonzero(role == "sample")
+    if len(samples) == 0:
+        return samples, [f"{label}: no sample among its {len(events)} events; the run is not used."]
+    peaks = np.abs(columns[:, samples]).max(axis=0)
+    seen = peaks > VISIBLE * max(peaks.max(), np.finfo(float).tiny)
+    # A short event's peak is small and honest; one that nothing of reaches the run is not.
+    if not (peaks > 0).any() or not seen.any():
+        raise InconsistentInput(
+            f"{label}: none of its {len(samples)} trials falls into the run, which ends at {frame_times[-1]:.1f} s; "
+            "check the onsets' unit (seconds), the repetition time and the number of volumes."
+        )
+    if seen.all():
+        return samples, []
+    onsets = [f"{onset:.1f} s" for onset in events["onset"].to_numpy(float)[samples[~seen]]]
+    return samples[seen], [
+        f"{label}: {len(onsets)} trials whose response lies outside the run "
+        f"(it ends at {frame_times[-1]:.1f} s) are not used: {listing(onsets)}."
+    ]
+
+
+def _grouped_rows(role: np.ndarray, trial_type: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Ignored types one regressor each, dropped rows one regressor; baseline none."""
+    ignored = [
+        (kind, np.flatnonzero((role == "ignore") & (trial_type == kind)))
+        for kind in sorted(set(trial_type[role == "ignore"]))
+    ]
+    dropped = np.flatnonzero(role == "drop")
+    return ignored + ([("dropped", dropped)] if len(dropped) else [])
+
+
+def _without_empty(matrix: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str], list[str]]:
+    """Leave out confound columns that never change (they repeat the constant)."""
+    spread = np.ptp(matrix, axis=0)
+    keep = (spread > 0) | (np.array(names) == "constant")
+    return matrix[:, keep], [n for n, k in zip(names, keep, strict=True) if k], [
+        n for n, k in zip(names, keep, strict=True) if not k
+    ]
+
+
+def variance_inflation(design: RunDesign) -> np.ndarray:
+    """Variance inflation of each trial regressor, ``(n_trials,)``.
+
+    ``VIF_j = 1 / (1 - R2_j)``, R2 of regressor j (about its mean) on all other columns:
+    the diagonal of the inverse correlation matrix. Infinite where a regressor is a
+    combination of the others.
+    """
+    from scipy.linalg import solve_triangular
+
+    matrix = design.matrix
+    n_trials = design.trials.shape[1]
+    if n_trials == 0:
+        return np.zeros(0)
+    if matrix.shape[1] > matrix.shape[0]:
+        return np.full(n_trials, np.inf)
+    scaled = matrix / np.linalg.norm(matrix, axis=0)
+    triangle = np.linalg.qr(scaled, mode="r")
+    if np.abs(np.diag(triangle)).min() < 1e-9:
+        return _inflation_by_projection(scaled, design.trials)
+    inverse = solve_triangular(triangle, np.eye(len(triangle)))
+    norms = (design.trials**2).sum(axis=0)
+    centred = ((design.trials - design.trials.mean(axis=0)) ** 2).sum(axis=0)
+    return (inverse[:n_trials] ** 2).sum(axis=1) / norms * centred
+
+
+def _inflation_by_projection(scaled: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """The same, column by column, where the design is rank-deficient."""
+    centred = ((trials - trials.mean(axis=0)) ** 2).sum(axis=0)
+    norms = (trials**2).sum(axis=0)
+    inflation = np.full(trials.shape[1], np.inf)
+    for column in range(trials.shape[1]):
+        others = np.delete(scaled, column, axis=1)
+        residual = scaled[:, column] - others @ np.linalg.lstsq(others, scaled[:, column], rcond=1e-10)[0]
+        if (left := float(residual @ residual)) > 1e-12:
+            inflation[column] = centred[column] / (left * norms[column])
+    return inflation
+
+
+def choose_mode(wanted: str, designs: list[RunDesign]) -> tuple[str, float]:
+    """Return ``lsa`` or ``lss``, and the median variance inflation over all runs' trials.
+
+    Decided from the designs alone, without a look at BOLD or labels.
+    """
+    inflation = np.concatenate([variance_inflation(design) for design in designs])
+    median = float(np.median(inflation)) if len(inflation) else 0.0
+    if wanted != "auto":
+        return wanted, median
+    return ("lsa" if median <= LSA_VIF_LIMIT else "lss"), median
+
+
+def check_rank(design: RunDesign, mode: str, label: str) -> int:
+    """Return the rank of the run's model, or raise and name the columns that others explain.
+
+    For ``lss`` the nuisance columns are what must be independent; each trial's own
+    model adds the trial and the rest.
+    """
+    matrix = design.matrix if mode == "lsa" else design.nuisance
+    names = design.names if mode == "lsa" else design.nuisance_names
+    extra = 0 if mode == "lsa" else 2
+    if matrix.shape[1] + extra >= matrix.shape[0]:
+        raise InconsistentInput(
+            f"{label}: {matrix.shape[1] + extra} regressors for {matrix.shape[0]} volumes leave no degrees of freedom. "
+            + ("Try --glm lss, " if mode == "lsa" else "Try ")
+            + "fewer confounds, or a longer --high-pass."
+        )
+    from scipy.linalg import qr
+
+    scaled = matrix / np.linalg.norm(matrix, axis=0)
+    triangle, pivots = qr(scaled, mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    rank = int((diagonal > diagonal[0] * 1e-10 * max(matrix.shape)).sum())
+    if rank < matrix.shape[1]:
+        guilty = sorted(names[k] for k in pivots[rank:])
+        raise InconsistentInput(
+            f"{label}: the design is rank-deficient ({rank} of {matrix.shape[1]} columns are independent); "
+            f"explained by the others: {listing(guilty)}. Leave out confounds"
+            + (", or use --glm lss." if mode == "lsa" else ".")
+        )
+    return rank

@@ -1,0 +1,175 @@
+"""NIfTI files, read as a stream: a masked block of volumes at a time, never a whole 4-D array."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hyper_bids.errors import InconsistentInput, MissingFiles
+
+BLOCK = 32
+"""Volumes per block."""
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What is needed of a NIfTI header.
+
+    Parameters
+    ----------
+    shape : (X, Y, Z, n_volumes)
+    affine : (4, 4)
+    dtype : on disk, with byte order
+    offset : bytes before the first voxel
+    slope, inter : stored value * slope + inter = signal
+    repetition_time : s, 0 where the header has none
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    dtype: np.dtype
+    offset: int
+    slope: float
+    inter: float
+    repetition_time: float
+
+
+def read_header(path: Path) -> Header:
+    """Read a NIfTI-1 or NIfTI-2 header, plain or gzipped.
+
+    Raises
+    ------
+    MissingFiles
+        The file does not exist, or is no readable NIfTI file.
+    """
+    import nibabel as nib
+
+    if not Path(path).exists():
+        raise MissingFiles(f"{path} does not exist (a broken link? then: datalad get {path}).")
+    try:
+        image = nib.load(path)
+        header = image.header
+        zooms = header.get_zooms()
+        unit = {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
+        return Header(
+            shape=tuple(int(n) for n in image.shape),
+            affine=np.asarray(image.affine, dtype=float),
+            dtype=header.get_data_dtype(),
+            offset=int(image.dataobj.offset),
+            slope=float(image.dataobj.slope),
+            inter=float(image.dataobj.inter),
+            repetition_time=float(zooms[3]) * unit if len(zooms) > 3 else 0.0,
+        )
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
+        raise MissingFiles(f"{path} is no readable NIfTI file: {error}. Was it copied completely?") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    from isal import igzip
+
+    with open(path, "rb") as raw:
+        if raw.read(2) != b"\x1f\x8b":
+            raw.seek(0)
+            yield raw
+            return
+    with igzip.open(path, "rb") as stream:
+        yield stream
+
+
+def _fill(stream: BinaryIO, buffer: memoryview) -> int:
+    """Read until the buffer is full or the file ends."""
+    filled = 0
+    while filled < len(buffer):
+        n = stream.readinto(buffer[filled:])
+        if not n:
+            break
+        filled += n
+    return filled
+
+
+def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = BLOCK) -> Iterator[np.ndarray]:
+    """Yield ``(n, n_voxels)`` float32 blocks of consecutive volumes, masked as they are read.
+
+    Parameters
+    ----------
+    path : a 4-D NIfTI file (.nii or .nii.gz)
+    mask : (X, Y, Z) bool; the columns are its true voxels in C order
+    skip : volumes left out at the start (dummy scans)
+    block : volumes per block
+
+    Raises
+    ------
+    InconsistentInput
+        Not 4-D, complex, or another grid than the mask's.
+    MissingFiles
+        The file ends before its last volume, or its compression is damaged.
+    """
+    header = read_header(path)
+    if len(header.shape) != 4:
+        raise InconsistentInput(f"{path} has {len(header.shape)} dimensions; a BOLD run has 4 (x, y, z, time).")
+    if header.dtype.kind not in "iuf":
+        raise InconsistentInput(f"{path} holds {header.dtype} voxels; a BOLD run holds real numbers.")
+    spatial, n_volumes = header.shape[:3], header.shape[3]
+    if tuple(mask.shape) != spatial:
+        raise InconsistentInput(f"{path} has the grid {spatial}, the mask {tuple(mask.shape)}; they must be the same.")
+    # Voxels lie in Fortran order on disk and in C order in a row of responses.
+    where = np.ravel_multi_index(np.nonzero(mask), spatial, order="F")
+    volume = np.empty(int(np.prod(spatial)), dtype=header.dtype)
+    view = memoryview(volume).cast("B")
+    scaled = (header.slope, header.inter) != (1.0, 0.0)
+    try:
+        with _opened(path) as stream:
+            stream.seek(header.offset) if stream.seekable() else stream.read(header.offset)
+            rows: list[np.ndarray] = []
+            for index in range(n_volumes):
+                if _fill(stream, view) < len(view):
+                    raise EOFError(f"it ends in volume {index + 1} of {n_volumes}")
+                if index < skip:
+                    continue
+                row = volume[where].astype(np.float32)
+                rows.append(row * np.float32(header.slope) + np.float32(header.inter) if scaled else row)
+                if len(rows) == block:
+                    yield np.stack(rows)
+                    rows = []
+            if rows:
+                yield np.stack(rows)
+    except (EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
+        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
+
+
+def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``(X, Y, Z)`` bool and the affine of a mask file (a trailing axis of length 1 is dropped).
+
+    Raises
+    ------
+    MissingFiles, InconsistentInput
+        Not readable; not 3-D; empty; not finite.
+    """
+    import nibabel as nib
+
+    header = read_header(path)
+    try:
+        values = np.asanyarray(nib.load(path).dataobj)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    if values.ndim != 3:
+        raise InconsistentInput(f"{path} has shape {values.shape}; a mask has 3 dimensions.")
+    mask = np.nan_to_num(values) > 0
+    if not mask.any():
+        raise InconsistentInput(f"{path} holds no voxel above 0; a mask must hold some.")
+    return mask, header.affine
+
+
+def same_grid(affine: np.ndarray, other: np.ndarray, tolerance: float = 1e-3) -> bool:
+    """Whether two affines (mm) agree to ``tolerance`` mm."""
+    return bool(np.allclose(affine, other, atol=tolerance, rtol=0))

@@ -1,0 +1,497 @@
+"""Every option of the app, declared once.
+
+The command line, the TOML file, the Boutiques descriptor and the option table of the
+documentation are generated from these dataclasses. One frozen dataclass per stage
+holds what changes results: its fields enter the digest (but for paths, whose
+*content* is recorded instead). `Execution` holds what never changes a result.
+
+This module imports the standard library only: ``hyper --help`` must be quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.errors import UsageError, did_you_mean, listing
+
+
+def option(
+    default: Any,
+    text: str,
+    *,
+    kind: str = "str",
+    flags: tuple[str, ...] = (),
+    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
+    strip: str = "",
+    identity: bool | None = None,
+) -> Any:
+    """Declare one option.
+
+    Parameters
+    ----------
+    default : value when the option is not given
+    text : one-line help, shown by ``--help`` and in the documentation
+    kind : ``str``, ``int``, ``float``, ``flag``, ``path``, ``list``, ``floats`` or ``memory``
+        How text becomes a value. ``list`` takes one or more words.
+    flags : spellings besides ``--field-name``
+    choices : allowed values
+    strip : prefix that users may leave in ("sub-")
+    identity : whether the value enters the digest; default: all but paths
+    """
+    if identity is None:
+        identity = kind != "path"
+    metadata = {
+        "help": text,
+        "kind": kind,
+        "flags": flags,
+        "choices": choices,
+        "metavar": metavar,
+        "strip": strip,
+        "identity": identity,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """What is read, and how trials are named, split and folded."""
+
+    session_label: tuple[str, ...] = option(
+        (),
+        "sessions to use, with or without 'ses-' (default: all)",
+        kind="list",
+        flags=("--session_label", "--session-id", "--session_id"),
+        strip="ses-",
+    )
+    bids_filter_file: Path | None = option(
+        None, "JSON file with entities per query (bold, events, mask, confounds), as in fMRIPrep", kind="path"
+    )
+    derivatives: tuple[str, ...] = option(
+        (),
+        "preprocessed data in fMRIPrep's layout; NAME becomes the key in DatasetLinks "
+        "(default: BIDS_DIR/derivatives/fmriprep where it exists)",
+        kind="list",
+        flags=("-d",),
+        metavar="[NAME=]PATH",
+        identity=False,
+    )
+    space: str | None = option(
+        None,
+        "which preprocessed BOLD: LABEL or LABEL:res-X (default: T1w if there, else the only one)",
+        metavar="LABEL[:res-X]",
+    )
+    overlay: Path | None = option(
+        None, "a partial BIDS root with events sidecars, stimuli/ files and stimuli.tsv, merged last", kind="path"
+    )
+    latents: tuple[str, ...] = option(
+        (), "one latent file as a shortcut for an overlay", kind="list", metavar="NAME=FILE", identity=False
+    )
+    latent_space: str | None = option(None, "which latent space to decode (default: the only one)")
+    stim_key: str | None = option(
+        None, "events column that names the stimulus, with an optional regular expression", metavar="COLUMN[:REGEX]"
+    )
+    train_trial_types: tuple[str, ...] = option((), "trial types to train on", kind="list")
+    test_trial_types: tuple[str, ...] = option((), "trial types to test on", kind="list")
+    cross_validate: str | None = option(
+        None,
+        "instead of a train/test split: run, session (leave one out) or stimulus[:K] (K folds, default 10)",
+        metavar="{run,session,stimulus[:K]}",
+    )
+    strict: bool = option(False, "treat identical pictures in the training and the test set as an error", kind="flag")
+
+
+@dataclass(frozen=True)
+class GLMSettings:
+    """BOLD and events -> responses."""
+
+    glm: str = option(
+        "auto",
+        "lsa: one regressor per trial; lss: one model per trial; "
+        "auto: lsa where the trial regressors' median variance inflation is at most 5, else lss",
+        choices=("auto", "lsa", "lss"),
+    )
+    lss_rest: str = option(
+        "one",
+        "in lss, the other trials as one regressor, or as one per trial type",
+        choices=("one", "condition"),
+    )
+    hrf: str = option("spm", "haemodynamic response function", choices=("spm", "glover"))
+    noise_model: str = option("ols", "noise model of the GLM", choices=("ols",))
+    high_pass: float = option(
+        128.0, "cut-off period of the cosine drift model in seconds; 0: no drift model", kind="float", metavar="SECONDS"
+    )
+    confounds: str = option(
+        "motion6",
+        "confounds from fMRIPrep's table (none, and said so, where there is no table)",
+        choices=("motion6", "none"),
+    )
+    dummy_scans: int = option(0, "volumes to leave out at the start of each run", kind="int", metavar="N")
+    response: str = option("z", "the response of a trial: z, t or beta (in % of the mean)", choices=("z", "t", "beta"))
+
+
+@dataclass(frozen=True)
+class SelectSettings:
+    """Which voxels the decoder sees, chosen in the fold from training data alone."""
+
+    select: str = option(
+        "top-z",
+        "top-z: the voxels with the largest mean response over training trials; all: the brain mask",
+        choices=("top-z", "all"),
+    )
+    n_voxels: int = option(4096, "how many voxels top-z keeps (all where there are fewer)", kind="int", metavar="N")
+    mask: Path | None = option(None, "NIfTI mask on the grid of the BOLD; only voxels inside it are used", kind="path")
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """Responses -> latents."""
+
+    decoder: tuple[str, ...] = option(
+        ("ridge",), "one or more decoders: ridge, or your own as package.module:Class", kind="list"
+    )
+    alphas: tuple[float, ...] = option(
+        tuple(10.0 ** (-2 + 0.5 * k) for k in range(19)),
+        "ridge penalties to choose from (default: 19 from 1e-2 to 1e7)",
+        kind="floats",
+    )
+    shared_alpha: bool = option(False, "one ridge penalty for all latents instead of one per latent", kind="flag")
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """Latents -> images."""
+
+    generator: str | None = option(
+        None,
+        "identity, eigenface, portrait, package.module:Class or none "
+        "(default: the latent space's own, where that is built in or its weights are given)",
+    )
+    weights: Path | None = option(
+        None, "weights of the generator; for eigenface a file made by hyper-tools train, or a folder", kind="path"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """True and predicted -> scores, tests and confidence."""
+
+    n_permutations: int = option(1000, "permutations of stimuli for the p-values", kind="int", metavar="N")
+    attributes: tuple[str, ...] = option(
+        (),
+        "unit normals of attribute hyperplanes as .npy files named after the attribute (default: the generator's own)",
+        kind="list",
+        metavar="FILE",
+        identity=False,
+    )
+    random_seed: int = option(0, "root of every random number", kind="int", metavar="N")
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written besides tables and reports."""
+
+    maps: str = option(
+        "stimulus",
+        "response maps to write: one per stimulus, one per trial (large), both or none",
+        choices=("stimulus", "trial", "both", "none"),
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options that change results, a section each."""
+
+    inputs: InputSettings = field(default_factory=InputSettings)
+    glm: GLMSettings = field(default_factory=GLMSettings)
+    select: SelectSettings = field(default_factory=SelectSettings)
+    decode: DecodeSettings = field(default_factory=DecodeSettings)
+    generate: GenerateSettings = field(default_factory=GenerateSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    def digest(self) -> str:
+        """Return 12 hex digits that change when a setting that changes results does.
+
+        >>> Settings().digest() == Settings().digest()
+        True
+        >>> Settings().digest() == Settings(glm=GLMSettings(hrf="glover")).digest()
+        False
+        """
+        parts = {section.name: identity_of(getattr(self, section.name)) for section in fields(self)}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How and where the work is done; nothing here changes a result."""
+
+    participant_label: tuple[str, ...] = option(
+        (),
+        "participants to process, with or without 'sub-' (default: all)",
+        kind="list",
+        flags=("--participant_label",),
+        strip="sub-",
+    )
+    task_id: tuple[str, ...] = option(
+        (),
+        "tasks to process (default: every task whose events name latents)",
+        kind="list",
+        flags=("-t", "--task_id"),
+        strip="task-",
+    )
+    work_dir: Path | None = option(
+        None,
+        "folder for intermediate files, from which an interrupted run resumes (default: ./hyper_work)",
+        kind="path",
+        flags=("-w", "--work_dir"),
+    )
+    clean_work_dir: bool = option(
+        False, "delete the intermediate files of the participants that succeeded", kind="flag"
+    )
+    n_cpus: int | None = option(
+        None,
+        "number of processes (default: the CPUs that this process may use)",
+        kind="int",
+        flags=("--nprocs", "--nthreads", "--n_cpus"),
+        metavar="N",
+    )
+    omp_nthreads: int = option(1, "threads per process", kind="int", flags=("--omp_nthreads",), metavar="N")
+    mem_mb: float | None = option(
+        None,
+        "memory limit: MB, or with a unit as in 16G (--mem-gb: GB; default: what this process may use)",
+        kind="memory",
+        flags=("--mem_mb", "--mem"),
+        metavar="SIZE",
+    )
+    device: str = option("auto", "where generators run", choices=("auto", "cpu", "cuda"))
+    use_plugin: str | None = option(None, "nipype execution plugin (MultiProc, Linear, SLURM, ...)")
+    nipype_plugin_file: Path | None = option(
+        None, "JSON or YAML file with nipype's plugin and plugin_args", kind="path"
+    )
+    skip_bids_validation: bool = option(
+        False, "do not run the BIDS validator on the input", kind="flag", flags=("--skip_bids_validation",)
+    )
+    bids_database_dir: Path | None = option(
+        None, "folder for pybids databases, one per dataset and selection", kind="path"
+    )
+    stop_on_first_crash: bool = option(False, "stop when a step fails instead of finishing the others", kind="flag")
+    reports_only: bool = option(False, "write only the reports, from results that exist", kind="flag")
+    boilerplate_only: bool = option(
+        False, "write only logs/CITATION.md, the methods text", kind="flag", flags=("--boilerplate_only",)
+    )
+    dry_run: bool = option(False, "print what would be done and write nothing", kind="flag")
+    config: Path | None = option(
+        None, "TOML file with options; the command line wins", kind="path", flags=("--config-file",)
+    )
+    quiet: bool = option(False, "print warnings and errors only", kind="flag", flags=("-q",))
+    debug: bool = option(False, "show tracebacks and every message of the libraries", kind="flag")
+
+
+def sections() -> dict[str, type]:
+    """Section name -> dataclass, in the order of the science; ``execution`` last."""
+    return {
+        "inputs": InputSettings,
+        "glm": GLMSettings,
+        "select": SelectSettings,
+        "decode": DecodeSettings,
+        "generate": GenerateSettings,
+        "evaluate": EvaluateSettings,
+        "output": OutputSettings,
+        "execution": Execution,
+    }
+
+
+def owners() -> dict[str, str]:
+    """Field name -> its section; names are unique over all sections."""
+    return {item.name: section for section, cls in sections().items() for item in fields(cls)}
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON-ready values (paths as text, tuples as lists)."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return list(value) if isinstance(value, tuple) else value
+
+    return {item.name: convert(getattr(settings, item.name)) for item in fields(settings)}
+
+
+def identity_of(settings: Any) -> dict[str, Any]:
+    """Return the values of a stage's settings that enter the digest."""
+    names = {item.name for item in fields(settings) if item.metadata.get("identity", True)}
+    return {name: value for name, value in plain(settings).items() if name in names}
+
+
+def parse_memory(text: str | float) -> float:
+    """Return MB from ``16G``, ``1.5 GB``, ``800M`` or a bare number of MB.
+
+    >>> parse_memory("1.5G"), parse_memory("800M"), parse_memory(512)
+    (1536.0, 800.0, 512.0)
+    """
+    words = str(text).strip().upper().removesuffix("B").removesuffix("I").strip()
+    factor = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}.get(words[-1:])
+    try:
+        value = float(words if factor is None else words[:-1]) * (factor or 1.0)
+    except ValueError:
+        raise UsageError(f"Cannot read {text!r} as an amount of memory; write 16G, 800M or a number of MB.") from None
+    if not 0 < value < float("inf"):
+        raise UsageError(f"A memory limit must be positive, got {text!r}.")
+    return value
+
+
+def convert(name: str, value: Any, metadata: Any) -> Any:
+    """Turn a word of the command line, or a value of the TOML file, into the field's value.
+
+    Raises
+    ------
+    UsageError
+        Naming the option, what came and what is needed.
+    """
+    kind = metadata["kind"]
+    flag = "--" + name.replace("_", "-")
+    try:
+        if kind == "flag":
+            if not isinstance(value, bool):
+                raise ValueError("true or false")
+            return value
+        if kind in ("list", "floats"):
+            words = [value] if isinstance(value, (str, int, float)) else list(value)
+            if kind == "floats":
+                return tuple(_finite(word) for word in words)
+            return tuple(str(word).removeprefix(metadata["strip"]) for word in words)
+        if kind == "int":
+            if isinstance(value, bool) or float(value) != int(float(value)):
+                raise ValueError("a whole number")
+            value = int(float(value))
+        elif kind == "float":
+            value = _finite(value)
+        elif kind == "memory":
+            value = parse_memory(value)
+        else:
+            value = Path(os.path.abspath(os.path.expanduser(str(value)))) if kind == "path" else str(value)
+    except (TypeError, ValueError):
+        needed = {"flag": "true or false", "int": "a whole number", "float": "a number", "floats": "numbers"}.get(kind)
+        raise UsageError(f"{flag}: {value!r} is not {needed}.") from None
+    choices = metadata["choices"]
+    if choices and value not in choices:
+        raise UsageError(f"{flag}: {value!r} is not one of {', '.join(choices)}.{did_you_mean(str(value), choices)}")
+    return value
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError("finite")
+    return number
+
+
+def build(values: dict[str, Any]) -> tuple[Settings, Execution]:
+    """Make the settings from ``{field name: raw value}``; what is not named keeps its default."""
+    where = owners()
+    unknown = [name for name in values if name not in where]
+    if unknown:
+        raise UsageError(
+            f"Unknown option {unknown[0]!r}.{did_you_mean(unknown[0], where)} See hyper --help for all of them."
+        )
+    parts = {}
+    for section, cls in sections().items():
+        known = {item.name: item.metadata for item in fields(cls)}
+        parts[section] = cls(**{n: convert(n, v, known[n]) for n, v in values.items() if n in known})
+    execution = parts.pop("execution")
+    settings = Settings(**parts)
+    check(settings, execution)
+    return settings, execution
+
+
+def check(settings: Settings, execution: Execution) -> None:
+    """Refuse values that are of the right type and cannot be meant."""
+    inputs, glm = settings.inputs, settings.glm
+    if inputs.cross_validate is not None:
+        parse_cross_validation(inputs.cross_validate)
+    for flag, value, least in (
+        ("--n-voxels", settings.select.n_voxels, 1),
+        ("--dummy-scans", glm.dummy_scans, 0),
+        ("--high-pass", glm.high_pass, 0),
+        ("--n-permutations", settings.evaluate.n_permutations, 1),
+        ("--omp-nthreads", execution.omp_nthreads, 1),
+        ("--n-cpus", 1 if execution.n_cpus is None else execution.n_cpus, 1),
+        ("--random-seed", settings.evaluate.random_seed, 0),
+    ):
+        if value < least:
+            raise UsageError(f"{flag} must be at least {least}, got {value}.")
+    alphas = settings.decode.alphas
+    if not alphas or min(alphas) <= 0:
+        raise UsageError(f"--alphas must be positive numbers, got {listing(alphas)}.")
+    if len(set(settings.decode.decoder)) != len(settings.decode.decoder):
+        raise UsageError(f"--decoder names one twice: {', '.join(settings.decode.decoder)}.")
+
+
+def parse_cross_validation(text: str) -> tuple[str, int | None]:
+    """Return the unit of the folds and, for stimulus folds, their number.
+
+    >>> parse_cross_validation("stimulus:5"), parse_cross_validation("run")
+    (('stimulus', 5), ('run', None))
+    """
+    unit, _, number = text.partition(":")
+    if unit not in ("run", "session", "stimulus") or (number and unit != "stimulus"):
+        raise UsageError(f"--cross-validate: {text!r} is not run, session or stimulus[:K].")
+    if unit != "stimulus":
+        return unit, None
+    if number and (not number.isdigit() or int(number) < 2):
+        raise UsageError(f"--cross-validate: {text!r}: the number of folds must be a whole number of at least 2.")
+    return unit, int(number or 10)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read options from a TOML file: top-level, or in the sections of `sections`.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or names a section or an option that does not exist.
+    """
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Cannot read --config {path}: {error}") from error
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            if key not in sections():
+                raise UsageError(f"{path}: unknown section [{key}].{did_you_mean(key, sections())}")
+            known = [item.name for item in fields(sections()[key])]
+            for name, inner in value.items():
+                if name.replace("-", "_") not in known:
+                    raise UsageError(f"{path}: unknown option {name!r} in [{key}].{did_you_mean(name, known)}")
+                values[name.replace("-", "_")] = inner
+        else:
+            values[key.replace("-", "_")] = value
+    return values
+
+
+def write_toml(settings: Settings, execution: Execution) -> str:
+    """Return all options as TOML that ``--config`` reads back."""
+    lines = []
+    for section in sections():
+        part = execution if section == "execution" else getattr(settings, section)
+        lines.append(f"[{section}]")
+        for name, value in plain(part).items():
+            if value is not None and name not in ("config", "dry_run"):
+                lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def replace(settings: Any, **changes: Any) -> Any:
+    """Return a copy of a settings dataclass with some fields changed."""
+    return dataclasses.replace(settings, **changes)

@@ -1,0 +1,324 @@
+"""The GLM against a naive version and against nilearn."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.glm.design import (
+    RunDesign,
+    check_rank,
+    choose_mode,
+    cosine_drift,
+    run_design,
+    variance_inflation,
+)
+from hyper_bids.glm.fit import accumulate, estimate
+from hyper_bids.glm.hrf import HRFS, regressors
+from hyper_bids.glm.tails import exact_z, z_from_t
+from hyper_bids.inputs.confounds import read_confounds
+from hyper_bids.inputs.volumes import masked_blocks, read_header, read_mask
+
+N_VOLUMES, N_VOXELS, TR = 97, 23, 1.7
+
+
+def events_table(rng, n=14, spacing=9.3, duration=1.1):
+    return pd.DataFrame(
+        {
+            "onset": 4.0 + spacing * np.arange(n) + rng.uniform(0, 1, n),
+            "duration": duration,
+            "trial_type": np.where(np.arange(n) % 3 == 0, "test", "train"),
+            "role": "sample",
+        }
+    )
+
+
+def recorded(rng, design):
+    """Signal of unequal size in every voxel, autocorrelated enough to be lifelike."""
+    beta = rng.normal(0, 3, (design.matrix.shape[1], N_VOXELS))
+    return (800 + design.matrix @ beta + rng.normal(0, 2, (len(design.matrix), N_VOXELS))).astype(np.float32)
+
+
+@pytest.fixture
+def design(rng):
+    confounds = pd.DataFrame(rng.normal(size=(N_VOLUMES, 2)), columns=["trans_x", "rot_z"])
+    return run_design(events_table(rng), N_VOLUMES, TR, confounds=confounds)
+
+
+def naive(design_matrix, column, Y):
+    """Five lines of textbook least squares in float64."""
+    inverse = np.linalg.pinv(design_matrix)
+    beta = inverse @ Y
+    residual = ((Y - design_matrix @ beta) ** 2).sum(axis=0)
+    dof = len(Y) - np.linalg.matrix_rank(design_matrix)
+    t = beta[column] / np.sqrt(residual / dof * (inverse @ inverse.T)[column, column])
+    return beta[column], t, dof
+
+
+@pytest.mark.parametrize("hrf", HRFS)
+@pytest.mark.parametrize("tr", [0.8, 2.0, 2.5])
+def test_regressors_equal_nilearns(rng, hrf, tr):
+    from nilearn.glm.first_level import compute_regressor
+
+    frame_times = np.arange(83) * tr
+    onsets, durations = rng.uniform(-3, 80 * tr, 11), np.append(rng.uniform(0, 4, 10), 0.0)
+    ours = regressors(onsets, durations, frame_times, hrf)
+    for column, event in enumerate(zip(onsets, durations, strict=True)):
+        condition = (np.array([event[0]]), np.array([event[1]]), np.ones(1))
+        theirs = compute_regressor(condition, hrf, frame_times)[0][:, 0]
+        np.testing.assert_allclose(ours[:, column], theirs, atol=1e-12)
+
+
+def test_drift_equals_nilearns():
+    from nilearn.glm.first_level import make_first_level_design_matrix
+
+    theirs = make_first_level_design_matrix(np.arange(131) * TR, drift_model="cosine", high_pass=1 / 100)
+    np.testing.assert_allclose(cosine_drift(131, TR, 100.0), theirs.to_numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("response", ["beta", "t", "z"])
+def test_lsa_equals_the_textbook(rng, design, response):
+    Y = recorded(rng, design)
+    got = estimate(accumulate([Y[:40], Y[40:]], design), design, "lsa", response=response)
+    for trial in (0, 5, 13):
+        beta, t, dof = naive(design.matrix, trial, Y.astype(float))
+        wanted = {"beta": 100 * beta / Y.mean(axis=0), "t": t, "z": exact_z(t, dof)}[response]
+        np.testing.assert_allclose(got.values[trial], wanted, rtol=2e-5, atol=2e-5)
+        assert got.dof[trial] == dof
+
+
+@pytest.mark.parametrize("rest", ["one", "condition"])
+def test_lss_equals_one_model_per_trial(rng, design, rest):
+    Y = recorded(rng, design)
+    got = estimate(accumulate([Y], design), design, "lss", rest=rest)
+    kinds = np.array(design.conditions) if rest == "condition" else np.full(14, "all")
+    for trial in range(14):
+        others = [
+            design.trials[:, (kinds == kind) & (np.arange(14) != trial)].sum(axis=1) for kind in dict.fromkeys(kinds)
+        ]
+        model = np.column_stack([design.trials[:, trial], *others, design.nuisance])
+        _, t, dof = naive(model, 0, Y.astype(float))
+        np.testing.assert_allclose(got.values[trial], exact_z(t, dof), atol=3e-5)
+        assert got.dof[trial] == dof
+
+
+def test_the_estimate_does_not_depend_on_the_blocks(rng, design):
+    Y = recorded(rng, design)
+    whole = estimate(accumulate([Y], design), design, "lsa").values
+    parts = estimate(accumulate(np.array_split(Y, 13), design), design, "lsa").values
+    np.testing.assert_allclose(whole, parts, atol=1e-4)
+
+
+def test_a_design_that_explains_everything_gives_back_its_betas(rng, design):
+    beta = rng.normal(0, 3, (design.matrix.shape[1], N_VOXELS))
+    beta[-1] = 1000
+    Y = (design.matrix @ beta).astype(np.float32)
+    products = accumulate([Y], design)
+    got = estimate(products, design, "lsa", response="beta").values
+    np.testing.assert_allclose(got * Y.mean(axis=0) / 100, beta[:14], atol=2e-2)
+    assert np.isfinite(estimate(products, design, "lsa").values).all()
+
+
+def test_invalid_voxels_are_marked_and_leave_the_others_alone(rng, design):
+    Y = recorded(rng, design)
+    clean = estimate(accumulate([Y], design), design, "lsa").values
+    Y[3, 2], Y[:, 7], Y[0, 9] = np.nan, 512.0, np.inf
+    got = estimate(accumulate([Y], design), design, "lsa").values
+    bad = np.isin(np.arange(N_VOXELS), [2, 7, 9])
+    assert np.isnan(got[:, bad]).all()
+    np.testing.assert_allclose(got[:, ~bad], clean[:, ~bad])
+
+
+def test_a_wrong_number_of_volumes_is_an_error(rng, design):
+    Y = recorded(rng, design)
+    for wrong in (Y[:-1], np.vstack([Y, Y[:2]])):
+        with pytest.raises(InconsistentInput, match=r"run-1: .* the design has 97 rows"):
+            accumulate([wrong], design, "run-1")
+
+
+@pytest.mark.parametrize("dof", [1, 4, 37, 530, 3000])
+def test_z_has_the_tail_of_t(dof):
+    t = np.concatenate([np.linspace(-60, 60, 4001), [0.0]])
+    z = z_from_t(t, dof)
+    p = stats.t.sf(np.abs(t), dof)
+    safe = p > 1e-290
+    np.testing.assert_allclose(np.abs(z[safe]), stats.norm.isf(p[safe]), atol=1e-6)
+    assert (np.diff(z[:-1]) > 0).all() and np.isfinite(z).all()
+    np.testing.assert_allclose(z, -z_from_t(-t, dof))
+
+
+def test_z_beyond_the_table_goes_on_growing_and_keeps_nan():
+    z = z_from_t(np.array([61.0, 300.0, 5000.0, np.nan], dtype=np.float32), 200)
+    assert z.dtype == np.float32 and 24 < z[0] < z[1] < z[2] and np.isnan(z[3])
+
+
+def test_baseline_is_not_modelled_and_ignored_types_are_one_regressor_each(rng):
+    events = events_table(rng)
+    events["role"] = ["baseline", "ignore", "drop", "ignore"] + ["sample"] * 10
+    events["trial_type"] = ["fix", "cue", "train", "imagery"] + ["train"] * 10
+    got = run_design(events, N_VOLUMES, TR)
+    assert got.nuisance_names[:3] == ("cue", "imagery", "dropped")
+    assert list(got.trial_rows) == list(range(4, 14))
+    without = run_design(events[events["role"] != "baseline"], N_VOLUMES, TR)
+    np.testing.assert_array_equal(got.matrix, without.matrix)
+
+
+def test_a_trial_after_the_end_is_reported_and_not_used(rng):
+    events = events_table(rng)
+    events.loc[13, "onset"] = N_VOLUMES * TR + 30
+    got = run_design(events, N_VOLUMES, TR, label="run-2")
+    assert 13 not in got.trial_rows and len(got.trial_rows) == 13
+    assert "1 trials whose response lies outside" in got.notices[0]
+    events["onset"] += 1e4
+    with pytest.raises(InconsistentInput, match="none of its 14 trials falls into the run"):
+        run_design(events, N_VOLUMES, TR)
+
+
+def test_dummy_scans_leave_the_clock_alone(rng):
+    events = events_table(rng)
+    whole, short = run_design(events, N_VOLUMES, TR), run_design(events, N_VOLUMES, TR, dummy_scans=4)
+    np.testing.assert_allclose(short.trials, whole.trials[4:], atol=2e-2)
+
+
+def test_variance_inflation_equals_its_definition(rng, design):
+    matrix = design.matrix
+    for trial in (0, 6):
+        others = np.delete(matrix, trial, axis=1)
+        x = matrix[:, trial]
+        residual = x - others @ np.linalg.lstsq(others, x, rcond=None)[0]
+        wanted = ((x - x.mean()) ** 2).sum() / (residual**2).sum()
+        assert variance_inflation(design)[trial] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_auto_takes_lsa_with_rest_and_lss_back_to_back(rng):
+    rested = run_design(events_table(rng, n=12, spacing=12.0), N_VOLUMES, TR)
+    crowded = run_design(events_table(rng, n=36, spacing=4.4, duration=1.5), N_VOLUMES, TR)
+    assert choose_mode("auto", [rested])[0] == "lsa"
+    assert choose_mode("auto", [crowded])[0] == "lss"
+    assert choose_mode("lsa", [crowded])[0] == "lsa"
+
+
+def test_a_rank_deficient_design_names_its_columns(rng, design):
+    double = RunDesign(
+        design.trials,
+        np.column_stack([design.nuisance, 2 * design.nuisance[:, 1]]),
+        design.trial_rows,
+        design.conditions,
+        (*design.nuisance_names, "copied"),
+        design.frame_times,
+    )
+    with pytest.raises(InconsistentInput, match=r"rank-deficient.*(copied|rot_z)"):
+        check_rank(double, "lss", "run-1")
+    assert check_rank(design, "lsa", "run-1") == design.matrix.shape[1]
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+
+def first_level_model(folder, name, label):
+    """Everything nilearn needs for one run of a shared dataset."""
+    prep = next(p for p in (folder / name / "derivatives").iterdir() if "prep" in p.name)
+    bold = sorted(prep.rglob(f"*{label}_desc-preproc_bold.nii.gz"))[0]
+    mask = sorted(prep.rglob(f"*{label}_desc-brain_mask.nii.gz"))[0]
+    table = sorted(prep.rglob(f"*{label}_desc-confounds_timeseries.tsv"))[0]
+    events = pd.read_csv(sorted((folder / name).rglob(f"sub-01*{label}_events.tsv"))[0], sep="\t")
+    return bold, mask, table, events
+
+
+@pytest.mark.parametrize(("name", "label", "tr"), [("haxby", "run-02", 2.5), ("sim_ds001761", "run-03", 2.0)])
+@pytest.mark.parametrize("mode", ["lsa", "lss"])
+def test_z_maps_equal_nilearns_first_level_model(shared_data, name, label, tr, mode):
+    from nilearn.glm.first_level import FirstLevelModel
+
+    bold, mask_path, table, events = first_level_model(shared_data, name, label)
+    events = events[~events["trial_type"].isin(["Fix"])].reset_index(drop=True)
+    events = events.assign(role="sample")
+    mask, _ = read_mask(mask_path)
+    n_volumes = read_header(bold).shape[3]
+    confounds = read_confounds(table, "motion6", n_volumes)
+    design = run_design(events, n_volumes, tr, confounds=confounds)
+    got = estimate(accumulate(masked_blocks(bold, mask), design), design, mode).values
+
+    def nilearns(trial_types, contrast):
+        model = FirstLevelModel(tr, hrf_model="spm", drift_model="cosine", high_pass=1 / 128, noise_model="ols",
+                                slice_time_ref=0, mask_img=str(mask_path), minimize_memory=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(str(bold), events.assign(trial_type=trial_types)[["onset", "duration", "trial_type"]],
+                      confounds=confounds)
+            return model.masker_.transform(model.compute_contrast(contrast, output_type="z_score")).ravel()
+
+    n = len(events)
+    for trial in (0, n // 2, n - 1):
+        if mode == "lsa":
+            theirs = nilearns([f"t{k:03d}" for k in range(n)], f"t{trial:03d}")
+        else:
+            theirs = nilearns(["one" if k == trial else "rest" for k in range(n)], "one")
+        assert np.abs(got[trial] - theirs).max() < 1e-4
+
+
+def test_betas_of_noise_free_data_come_back(shared_data):
+    truth = np.load(shared_data / "miyawaki/derivatives/truth/sub-01/func/sub-01_task-viewFigure_betas.npy")
+    bold, mask_path, table, events = first_level_model(shared_data, "miyawaki", "ses-01_task-viewFigure_run-03")
+    mask, _ = read_mask(mask_path)
+    n_volumes = read_header(bold).shape[3]
+    design = run_design(events.assign(role="sample"), n_volumes, 2.0,
+                        confounds=read_confounds(table, "motion6", n_volumes))
+    products = accumulate(masked_blocks(bold, mask), design)
+    got = estimate(products, design, "lsa", response="beta").values
+    wanted = truth[events["trial_id"].to_numpy()]
+    assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.995
+    assert np.isfinite(estimate(products, design, "lsa").values).all()
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def save(path, data, slope=None, dtype=np.float32, version=1):
+    import nibabel as nib
+
+    image = (nib.Nifti1Image if version == 1 else nib.Nifti2Image)(data.astype(dtype), np.diag([2, 2, 2, 1.0]))
+    image.header.set_zooms((2, 2, 2, TR)[: data.ndim])
+    if slope:
+        image.header.set_slope_inter(slope, 5.0)
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("dtype", "slope"), [(np.float32, None), (np.int16, 0.5), (np.float64, None), (np.uint8, None)]
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_blocks_equal_nibabel(rng, tmp_path, suffix, dtype, slope, version):
+    import nibabel as nib
+
+    path = save(tmp_path / f"bold{suffix}", rng.uniform(0, 250, (4, 5, 3, 37)), slope, dtype, version)
+    mask = rng.random((4, 5, 3)) > 0.4
+    got = np.concatenate(list(masked_blocks(path, mask, skip=2, block=8)))
+    np.testing.assert_allclose(got, nib.load(path).get_fdata()[mask].T[2:], rtol=1e-6)
+    assert got.dtype == np.float32 and got.shape == (35, mask.sum())
+
+
+def test_a_damaged_file_says_so(rng, tmp_path):
+    path = save(tmp_path / "bold.nii.gz", rng.uniform(0, 250, (4, 5, 3, 37)))
+    whole = path.read_bytes()
+    mask = np.ones((4, 5, 3), bool)
+    for damaged in (whole[: len(whole) // 2], whole[:2000] + bytes(64) + whole[2064:], whole[:40]):
+        path.write_bytes(damaged)
+        with pytest.raises(MissingFiles, match=r"bold\.nii\.gz"):
+            list(masked_blocks(path, mask))
+
+
+def test_a_3d_file_and_another_grid_are_refused(rng, tmp_path):
+    flat = save(tmp_path / "flat.nii", rng.uniform(0, 250, (4, 5, 3)))
+    with pytest.raises(InconsistentInput, match="3 dimensions"):
+        list(masked_blocks(flat, np.ones((4, 5, 3), bool)))
+    bold = save(tmp_path / "bold.nii", rng.uniform(0, 250, (4, 5, 3, 7)))
+    with pytest.raises(InconsistentInput, match=r"grid \(4, 5, 3\)"):
+        list(masked_blocks(bold, np.ones((4, 5, 2), bool)))
