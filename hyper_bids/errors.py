@@ -65,6 +65,12 @@ class Locked(HyperError):
     exit_code = 75
 
 
+class WorkerKilled(HyperError):
+    """A worker process died without a word: the out-of-memory killer, or somebody's kill -9."""
+
+    exit_code = 1
+
+
 ERRORS: dict[str, type[HyperError]] = {
     cls.__name__: cls
     for cls in (
@@ -77,6 +83,7 @@ ERRORS: dict[str, type[HyperError]] = {
         MissingFiles,
         OutputNotWritable,
         Locked,
+        WorkerKilled,
     )
 }
 """Class name -> class: how an error crosses from a worker process to the command line."""

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hyper_bids.data import Latents, Responses, VoxelGrid
 from hyper_bids.decode import DECODERS
-from hyper_bids.decode.crossvalidate import decode, refit_to_permuted_labels
+from hyper_bids.decode.crossvalidate import decode, null_labels, refit
 from hyper_bids.decode.folds import make_folds, permuted_labels
 from hyper_bids.decode.ridge import ALPHAS, Ridge
 from hyper_bids.decode.select import TopZ, all_voxels
@@ -193,20 +193,24 @@ def test_selection_never_sees_the_test_trials(rng):
 def test_refits_follow_the_rows_and_the_permuted_labels(rng):
     responses, latents = experiment(rng)
     folds = make_folds(responses.trials, "run", None, seed=0)
-    refits = refit_to_permuted_labels(responses, latents, folds, all_voxels, Ridge, "run", 5, seed=1)
-    labels = permuted_labels(responses.trials, "run", 5, seed=1)
+    labels, _ = null_labels(Ridge, responses, latents, folds, "run", 5, seed=1)
+    values, stimuli = refit(responses, latents, folds, all_voxels, Ridge, labels)
     for draw in range(5):
         relabelled = Responses(
             responses.values, responses.trials.assign(stimulus_id=labels[draw]), responses.grid
         )
         wanted = decode(relabelled, latents, make_folds(relabelled.trials, "run", None, seed=0), all_voxels, Ridge)
         table = wanted.rows.assign(row=range(len(wanted.rows))).set_index(["fold", "stimulus_id"])["row"]
-        found = [table[key] for key in zip(wanted.rows["fold"], refits.labels[draw], strict=True)]
-        np.testing.assert_allclose(refits.values[draw], wanted.values[found], atol=1e-4)
+        found = [table[key] for key in zip(wanted.rows["fold"], stimuli[draw], strict=True)]
+        np.testing.assert_allclose(values[draw], wanted.values[found], atol=1e-4)
 
 
 def test_a_foreign_decoder_gets_fewer_refits_and_says_so(rng):
     responses, latents = experiment(rng, n_runs=2)
     folds = make_folds(responses.trials, "run", None, seed=0)
-    refits = refit_to_permuted_labels(responses, latents, folds, all_voxels, SklearnRidge, "run", 1000, seed=1)
-    assert refits.values.shape[0] == 100 and "100 instead of 1000" in refits.notice
+    labels, notice = null_labels(SklearnRidge, responses, latents, folds, "run", 1000, seed=1)
+    assert len(labels) == 100 and "100 instead of 1000" in notice
+    values, _ = refit(responses, latents, folds, all_voxels, SklearnRidge, labels[:3])
+    first = SklearnRidge().fit(responses.values[folds[0].train], latents.rows(labels[0, folds[0].train]))
+    tested = [rows[0] for rows in folds[0].test.values()]
+    np.testing.assert_allclose(values[0, : len(tested)], first.predict(responses.values[tested]), atol=1e-5)

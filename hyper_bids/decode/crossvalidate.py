@@ -98,48 +98,56 @@ def fit_decoder(decoder: Decoder, X: np.ndarray, Z: np.ndarray, groups: np.ndarr
     return decoder.fit(X, Z)
 
 
-@dataclass(frozen=True, eq=False)
-class Refits:
-    """Predictions of decoders refitted to permuted labels, aligned with `Decoded.rows`.
+def null_labels(
+    make_decoder: Callable[[], Decoder],
+    responses: Responses,
+    latents: Latents,
+    folds: list[Fold],
+    unit: str,
+    n_permutations: int,
+    seed: int,
+) -> tuple[np.ndarray, str]:
+    """Draw the permuted labels of the null, as many as can be afforded.
 
-    Parameters
-    ----------
-    values : (n_permutations, n_rows, n_latents) float32
-    labels : (n_permutations, n_rows) the stimulus that each row stands for in that permutation
-    notice : why there are fewer permutations than asked for, or ""
+    Returns
+    -------
+    labels : (n_permutations, n_trials)
+    notice : why there are fewer than asked for, or ""
     """
-
-    values: np.ndarray
-    labels: np.ndarray
-    notice: str
+    n_draws, notice = _affordable(make_decoder(), latents, folds, n_permutations)
+    return permuted_labels(responses.trials, unit, n_draws, seed), notice
 
 
-def refit_to_permuted_labels(
+def refit(
     responses: Responses,
     latents: Latents,
     folds: list[Fold],
     selector: VoxelSelector,
     make_decoder: Callable[[], Decoder],
-    unit: str,
-    n_permutations: int,
-    seed: int,
-) -> Refits:
-    """Refit every fold to labels permuted in training and test alike (METHODS.md section 6).
+    labels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Refit every fold to permuted labels, in training and test alike (METHODS.md section 6).
 
     Permuting after the fit is not valid where training and test data share stimuli or
     statistics; the whole procedure, choice of the penalties included, is repeated.
+
+    Parameters
+    ----------
+    labels : (n_permutations, n_trials), from `null_labels`, or some rows of it
+
+    Returns
+    -------
+    values : (n_permutations, n_rows, n_latents) float32, rows as in `Decoded.rows`
+    stimuli : (n_permutations, n_rows) the stimulus that each row stands for in that permutation
     """
-    n_draws, notice = _affordable(make_decoder(), responses, latents, folds, n_permutations)
-    labels = permuted_labels(responses.trials, unit, n_draws, seed)
     values, tested = [], []
     for fold in folds:
         train = responses.of(fold.train)
         voxels = np.asarray(selector(train, latents), dtype=bool)
         X, X_test = train.values[:, voxels], mean_responses(responses, fold)[:, voxels]
         values.append(_refitted(make_decoder(), X, latents, labels[:, fold.train], X_test, _groups(train.trials)))
-        first = [rows[0] for rows in fold.test.values()]
-        tested.append(labels[:, first])
-    return Refits(np.concatenate(values, axis=1), np.concatenate(tested, axis=1), notice)
+        tested.append(labels[:, [rows[0] for rows in fold.test.values()]])
+    return np.concatenate(values, axis=1), np.concatenate(tested, axis=1)
 
 
 def _refitted(
@@ -148,27 +156,26 @@ def _refitted(
     row_of = {label: row for row, label in enumerate(latents.stimuli)}
     index = np.vectorize(row_of.__getitem__, otypes=[int])(labels)
     out = np.empty((len(labels), len(X_test), latents.n_latents), dtype=np.float32)
-    step = max(1, int(2e8 // (8 * X.shape[0] * latents.n_latents)))
-    for start in range(0, len(labels), step):
-        targets = latents.values[index[start : start + step]]
-        if hasattr(decoder, "predict_refitted"):
+    if hasattr(decoder, "predict_refitted"):
+        step = max(1, int(2e8 // (8 * X.shape[0] * latents.n_latents)))
+        for start in range(0, len(labels), step):
+            targets = latents.values[index[start : start + step]]
             out[start : start + step] = decoder.predict_refitted(X, targets, X_test, groups=groups)
-        else:
-            for k, Z in enumerate(targets):
-                predicted = fit_decoder(decoder, X, Z, groups).predict(X_test)
-                out[start + k] = np.asarray(predicted).reshape(len(X_test), -1)
+        return out
+    for draw, rows in enumerate(index):
+        predicted = fit_decoder(decoder, X, latents.values[rows], groups).predict(X_test)
+        out[draw] = np.asarray(predicted).reshape(len(X_test), -1)
     return out
 
 
-def _affordable(
-    decoder: Decoder, responses: Responses, latents: Latents, folds: list[Fold], wanted: int
-) -> tuple[int, str]:
+def _affordable(decoder: Decoder, latents: Latents, folds: list[Fold], wanted: int) -> tuple[int, str]:
     """How many refits the null gets, decided from sizes alone so that it never depends on the machine."""
     if not hasattr(decoder, "predict_refitted"):
         if wanted <= SLOW_REFITS:
             return wanted, ""
         return SLOW_REFITS, f"{SLOW_REFITS} instead of {wanted} permutations: this decoder is refitted from scratch"
-    one = sum(2.0 * len(fold.train) ** 2 * latents.n_latents * (len(getattr(decoder, "alphas", (1,))) + 2) for fold in folds)
+    n_products = len(getattr(decoder, "alphas", (1,))) + 2
+    one = sum(2.0 * len(fold.train) ** 2 * latents.n_latents * n_products for fold in folds)
     affordable = max(99, int(REFIT_OPERATIONS // max(one, 1.0)))
     if wanted <= affordable:
         return wanted, ""

@@ -1,0 +1,1 @@
+"""BIDS names, sidecars and atomic writes of the output dataset."""

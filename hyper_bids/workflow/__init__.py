@@ -1,0 +1,1 @@
+"""Where the science folders meet: stages as functions, plans as data, one engine."""

@@ -1,0 +1,131 @@
+"""Writing: by temporary file and rename, with bytes that depend on the content alone."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyper_bids.errors import OutputNotWritable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from hyper_bids.data import VoxelGrid
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``, and put it in place when the block ends well.
+
+    Raises
+    ------
+    OutputNotWritable
+        The folder cannot be made or written, or the disk is full.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOTDIR):
+            raise OutputNotWritable(
+                f"Cannot write {path}: {error.strerror}. Free some space or choose another folder, then run the same "
+                "command again: what is finished is kept."
+            ) from error
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write bytes; a file that already holds them is left alone."""
+    path = Path(path)
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return path
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write UTF-8 text."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write a JSON object; NaN and infinity, which JSON lacks, are refused."""
+    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_tsv(path: Path, table: pd.DataFrame) -> Path:
+    """Write a BIDS TSV: ``n/a`` for what is missing, ``\\n``, nine significant digits."""
+    text = table.to_csv(None, sep="\t", index=False, na_rep="n/a", lineterminator="\n", float_format="%.9g")
+    return write_text(path, text)
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
+    """Write arrays without pickle; equal arrays give equal bytes."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
+    return write_bytes(path, buffer.getvalue())
+
+
+def write_volume(path: Path, values: np.ndarray, grid: VoxelGrid) -> Path:
+    """Write one volume of in-mask values ``(n_voxels,)`` as NIfTI."""
+    return write_volumes(path, values[None], grid, squeeze=True)
+
+
+def write_volumes(path: Path, values: np.ndarray, grid: VoxelGrid, *, squeeze: bool = False) -> Path:
+    """Write in-mask rows ``(n, n_voxels)`` as a 4-D NIfTI, a volume at a time; outside the mask 0.
+
+    The gzip header holds no name and no time, so that equal data give equal bytes.
+    """
+    import nibabel as nib
+    import numpy as np
+    from isal import igzip
+
+    values = np.asarray(values)
+    dtype = np.dtype(np.uint8) if values.dtype == bool else np.dtype(np.float32)
+    shape = grid.mask.shape if squeeze else (*grid.mask.shape, len(values))
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header.set_xyzt_units("mm")
+    header.set_sform(grid.affine, code=2)
+    header.set_qform(grid.affine, code=2)
+    header.set_zooms([*nib.affines.voxel_sizes(grid.affine), *([1.0] * (len(shape) - 3))])
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    with (
+        replacing(path) as temporary,
+        open(temporary, "wb") as raw,
+        igzip.IGzipFile(filename="", fileobj=raw, mode="wb", compresslevel=2, mtime=0) as stream,
+    ):
+        stream.write(header.binaryblock + b"\0" * 4)
+        volume = np.zeros(grid.mask.shape, dtype=dtype)
+        for row in values:
+            volume[grid.mask] = row
+            stream.write(volume.tobytes(order="F"))
+    return Path(path)

@@ -1,0 +1,100 @@
+"""A row of statistics in one plain sentence, for the report: the number, what it is held against, the finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from hyper_bids.evaluate.group import ALPHA, GROUP
+from hyper_bids.evaluate.metrics import METRICS
+from hyper_bids.evaluate.stats import BASELINE, DIMENSIONS, NOT_TESTED
+
+
+def long_name(metric: str) -> str:
+    """Name of a row of stats.tsv for people.
+
+    >>> long_name("ssim_zero"), long_name("attribute_age_partial")
+    ('Structural similarity of a zero prediction', "Attribute 'age' given the other attributes")
+    """
+    if metric in METRICS:
+        return METRICS[metric].long_name
+    if metric == DIMENSIONS:
+        return "Latent dimension correlation"
+    if metric.startswith("attribute_"):
+        name = metric.removeprefix("attribute_")
+        if name.endswith("_partial"):
+            return f"Attribute {name.removesuffix('_partial')!r} given the other attributes"
+        return f"Attribute {name!r}"
+    for suffix, what in (("_zero", "of a zero prediction"), ("_random", "of a random prediction")):
+        if metric.endswith(suffix):
+            return f"{long_name(metric.removesuffix(suffix))} {what}"
+    return metric
+
+
+def _known(row: Mapping[str, object], column: str) -> bool:
+    value = row.get(column)
+    return value is not None and not isinstance(value, str) and bool(np.isfinite(float(value)))
+
+
+def p_text(p: float) -> str:
+    """Write a p value, never as zero.
+
+    >>> p_text(0.27), p_text(1 / 1001), p_text(0.0002), p_text(1e-9)
+    ('p = 0.27', 'p = 0.001', 'p = 0.0002', 'p < 0.0001')
+    """
+    if p < 0.0001:
+        return "p < 0.0001"
+    if p < 0.0005:
+        return f"p = {p:.4f}"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _two_decimals(value: object) -> str:
+    return f"{round(float(value), 2) + 0.0:.2f}"  # + 0.0: no "-0.00"
+
+
+def _held_against(row: Mapping[str, object]) -> str:
+    parts = []
+    if _known(row, "chance"):
+        parts.append(f"chance {_two_decimals(row['chance'])}")
+    # theory's chance assumes that any candidate could be any other; the permutations know better
+    if _known(row, "null_mean") and (not parts or abs(float(row["chance"]) - float(row["null_mean"])) >= 0.02):
+        parts.append(f"with permuted labels {_two_decimals(row['null_mean'])}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _finding(row: Mapping[str, object]) -> str:
+    if float(row["p_value"]) >= ALPHA:
+        return "at chance"
+    if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < 0:
+        return "below chance: predicted the wrong way round"
+    return "above chance"
+
+
+def verdict(row: Mapping[str, object]) -> str:
+    """Say a row of stats.tsv or groupstats.tsv in one sentence.
+
+    "At chance" where p is 0.05 or more; "not tested, because ..." where there is no p.
+
+    Parameters
+    ----------
+    row : Series or mapping with the columns of stats.tsv, and ``participant_id`` in groupstats.tsv
+
+    >>> verdict({"metric": "top1", "n": 20, "mean": 0.4, "chance": 0.05, "p_value": 0.001,
+    ...          "p_method": "1000 permutations of stimuli"})
+    'Full identification 0.40 (chance 0.05), p = 0.001 by 1000 permutations of stimuli, n = 20 stimuli: above chance.'
+    """
+    name = long_name(str(row["metric"]))
+    why = str(row.get("p_method") or "").removeprefix(NOT_TESTED)
+    if not _known(row, "mean"):
+        return f"{name}: n/a, because {why}."
+    n = int(row["n"])
+    unit = "participant" if row.get("participant_id") == GROUP else "stimulus"
+    counted = f"n = {n} {unit}" if n == 1 else f"n = {n} {'participants' if unit == 'participant' else 'stimuli'}"
+    value = f"{name} {_two_decimals(row['mean'])}{_held_against(row)}"
+    if not _known(row, "p_value"):
+        if why == BASELINE:
+            return f"{value}, {counted}: a baseline, made without brain data."
+        return f"{value}, {counted}: not tested, because {why}."
+    return f"{value}, {p_text(float(row['p_value']))} by {row['p_method']}, {counted}: {_finding(row)}."

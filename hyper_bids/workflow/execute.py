@@ -1,0 +1,90 @@
+"""Run one step in a folder: call the function, keep its outputs, or leave a readable error.
+
+Knows nothing of the engine, so that a test, or another engine, can run a plan.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.errors import HyperError
+from hyper_bids.workflow.plan import Output, Step, regroup
+
+OUTPUTS = "outputs.json"
+ERROR = "error.json"
+
+
+def execute(target: str, files: Mapping[str, Path], params: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Call ``target`` with its files and parameters; write ``outputs.json`` or ``error.json``.
+
+    Parameters
+    ----------
+    target : ``package.module:function``
+    files : flat name -> path (see `hyper_bids.workflow.plan.Step.sources`)
+    params : keyword arguments
+    folder : of this step; its sub-folder ``out`` is emptied first
+
+    Returns
+    -------
+    output name -> absolute path
+    """
+    folder = Path(folder)
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for name in (OUTPUTS, ERROR):
+        (folder / name).unlink(missing_ok=True)
+    module, _, function = target.partition(":")
+    try:
+        call = getattr(importlib.import_module(module), function)
+        made = call(**regroup({name: Path(path) for name, path in files.items()}), **params, out_dir=out)
+    except Exception as error:
+        record_error(folder, error)
+        raise
+    relative = {name: str(Path(path).relative_to(folder)) for name, path in made.items()}
+    (folder / OUTPUTS).write_text(json.dumps(relative), encoding="utf-8")
+    return {name: Path(path).absolute() for name, path in made.items()}
+
+
+def record_error(folder: Path, error: Exception) -> None:
+    """Leave the error where the main process finds it, whatever the engine does with the exception."""
+    content = {
+        "class": type(error).__name__ if isinstance(error, HyperError) else "",
+        "message": str(error) or type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / ERROR).write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_error(folder: Path) -> dict[str, str] | None:
+    """Return what `record_error` left in a step's folder, or None."""
+    path = Path(folder) / ERROR
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def read_outputs(folder: Path) -> dict[str, Path] | None:
+    """Return a finished step's outputs, or None where it has not finished or files are gone."""
+    path = Path(folder) / OUTPUTS
+    if not path.is_file():
+        return None
+    outputs = {name: Path(folder) / relative for name, relative in json.loads(path.read_text("utf-8")).items()}
+    return outputs if all(output.is_file() for output in outputs.values()) else None
+
+
+def run_in_process(steps: list[Step], folder: Path) -> dict[str, dict[str, Path]]:
+    """Run a plan step by step in this process, without cache: for tests and for a single step."""
+    made: dict[str, dict[str, Path]] = {}
+    for step in steps:
+        files = {
+            name: made[source.step][source.name] if isinstance(source, Output) else source
+            for name, source in step.sources()
+        }
+        made[step.name] = execute(step.target, files, step.params, Path(folder) / step.name)
+    return made

@@ -1,0 +1,332 @@
+"""The only module that knows nipype: turns Steps into a Workflow and runs it.
+
+What was measured with nipype 1.11 and is dealt with here: its default cache key
+misses changed content (``hash_method = content``); code is not hashed (the version is
+an input); MultiProc waits for ever when a worker is killed (`SurvivingPlugin`); fork
+hangs once the parent used threads (forkserver); it polls every 2 s (0.05 s here); it
+looks up a telemetry host when the first node is made (NIPYPE_NO_ET).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NIPYPE_NO_ET", "1")  # must be set before nipype is imported
+
+import nipype
+from nipype.interfaces.base import DynamicTraitedSpec, Str, TraitedSpec, traits
+from nipype.interfaces.base.core import SimpleInterface
+from nipype.interfaces.io import add_traits
+from nipype.pipeline import engine
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
+
+from hyper_bids.derivatives.tree import intact
+from hyper_bids.errors import ERRORS, HyperError, UsageError, WorkerKilled
+from hyper_bids.workflow.execute import execute, read_error, read_outputs, record_error
+from hyper_bids.workflow.plan import Output, Step, check_plan, descendants
+
+WORKFLOW = "hyper"
+POLL_SECONDS = 0.05
+PRELOAD = ["hyper_bids.workflow.nipype_engine", "hyper_bids.workflow.steps", "numpy", "pandas", "nibabel"]
+"""Imported once in the fork server, so that workers start at once."""
+
+Progress = Callable[[Step, str], None]
+
+
+class _StepInput(DynamicTraitedSpec):
+    target = Str(mandatory=True)
+    params = Str(mandatory=True)
+    version = Str(mandatory=True)
+
+
+class StepInterface(SimpleInterface):
+    """A step as a nipype interface: files are traits (hashed by content), the rest one JSON text."""
+
+    input_spec = _StepInput
+    output_spec = TraitedSpec
+
+    def __init__(self, file_names: tuple[str, ...] = (), output_names: tuple[str, ...] = (), **inputs: Any) -> None:
+        super().__init__(**inputs)
+        self._file_names, self._output_names = file_names, output_names
+        add_traits(self.inputs, list(file_names))
+
+    def _outputs(self) -> DynamicTraitedSpec:
+        return add_traits(DynamicTraitedSpec(), list(self._output_names), trait_type=traits.Any)
+
+    def _run_interface(self, runtime: Any) -> Any:
+        files = {name: Path(getattr(self.inputs, name)) for name in self._file_names}
+        made = execute(self.inputs.target, files, json.loads(self.inputs.params), Path(runtime.cwd))
+        for name in self._output_names:
+            self._results[name] = str(made[name])
+        return runtime
+
+
+def start_worker(cwd: str, debug: bool) -> None:
+    """Prepare a worker process: its folder, and nipype's log as quiet as the main process's."""
+    process_initializer(cwd)
+    _quieten(debug)
+
+
+def _quieten(debug: bool) -> None:
+    for name in ("nipype.workflow", "nipype.interface", "nipype.utils"):
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.CRITICAL)
+
+
+class SurvivingPlugin(MultiProcPlugin):
+    """MultiProc that goes on when a worker is killed.
+
+    A killed worker breaks the whole pool, and with it every task in flight. Each of
+    those is tried once more, alone in a pool of its own; the one that breaks that too is
+    reported, and the others finish.
+    """
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        self._jobs: dict[int, tuple[Any, bool]] = {}
+        self._broken: list[int] = []
+        self._alone: tuple[int, ProcessPoolExecutor, Future] | None = None
+        self.pool.shutdown(wait=False)
+        self.pool = self._new_pool(self.processors)
+
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=workers,
+            initializer=start_worker,
+            initargs=(self._cwd, self.plugin_args.get("debug", False)),
+            mp_context=multiprocessing.get_context(self.plugin_args.get("mp_context")),
+        )
+
+    def _submit_job(self, node: Any, updatehash: bool = False) -> int:
+        self._taskid += 1
+        taskid = self._taskid
+        self._jobs[taskid] = (node, updatehash)
+        try:
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        except BrokenProcessPool:
+            self.pool = self._new_pool(self.processors)
+            future = self.pool.submit(run_node, node, updatehash, taskid)
+        self._task_obj[taskid] = future
+        return taskid
+
+    def _get_result(self, taskid: int) -> dict[str, Any] | None:
+        self._try_again_alone()
+        if taskid in self._taskresult:
+            return self._taskresult[taskid]
+        if taskid in self._broken or (self._alone and self._alone[0] == taskid):
+            return None
+        future = self._task_obj[taskid]
+        if not future.done():
+            return None
+        try:
+            self._taskresult[taskid] = future.result()
+        except BrokenProcessPool:
+            self._broken.append(taskid)
+            return None
+        return self._taskresult[taskid]
+
+    def _try_again_alone(self) -> None:
+        if self._alone is not None:
+            taskid, pool, future = self._alone
+            if not future.done():
+                return
+            try:
+                self._taskresult[taskid] = future.result()
+            except BrokenProcessPool:
+                self._taskresult[taskid] = self._killed(taskid)
+            pool.shutdown(wait=False)
+            self._alone = None
+        if self._broken:
+            taskid = self._broken.pop(0)
+            pool = self._new_pool(1)
+            self._alone = (taskid, pool, pool.submit(run_node, *self._jobs[taskid], taskid))
+
+    def _killed(self, taskid: int) -> dict[str, Any]:
+        node = self._jobs[taskid][0]
+        error = WorkerKilled(
+            f"the worker was killed twice, probably for want of memory (it had announced {node.mem_gb:.1f} GB). "
+            "Give the job more memory, or run fewer processes at once with --n-cpus."
+        )
+        record_error(Path(node.output_dir()), error)
+        return {"result": None, "traceback": [str(error)], "taskid": taskid}
+
+    def _clear_task(self, taskid: int) -> None:
+        self._task_obj.pop(taskid, None)
+        self._jobs.pop(taskid, None)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that failed, with its own words."""
+
+    step: Step
+    error: HyperError
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run left: the outputs of every finished step, and the failures."""
+
+    outputs: dict[str, dict[str, Path]]
+    failures: tuple[Failure, ...]
+
+
+def run(
+    steps: list[Step],
+    work_dir: Path,
+    *,
+    n_procs: int,
+    memory_gb: float,
+    plugin: str | None = None,
+    plugin_args: dict[str, Any] | None = None,
+    stop_on_first_crash: bool = False,
+    progress: Progress | None = None,
+    debug: bool = False,
+) -> Finished:
+    """Run a plan; finished steps of an earlier run with equal inputs are not run again.
+
+    Parameters
+    ----------
+    steps : in an order in which each comes after those it waits for
+    work_dir : folder that keeps the steps' folders between runs
+    n_procs, memory_gb : limits for all steps together
+    plugin, plugin_args : a nipype plugin instead of our own MultiProc
+    progress : called with a step and ``start``, ``end`` or ``exception``
+
+    Returns
+    -------
+    Finished
+        A failed step does not stop those that do not need it (unless ``stop_on_first_crash``).
+    """
+    check_plan(steps)
+    work_dir = Path(work_dir).absolute()
+    folders = {step.name: work_dir / WORKFLOW / step.name for step in steps}
+    for step in steps:
+        _forget_if_damaged(folders[step.name])
+    _configure(work_dir, stop_on_first_crash, debug)
+    workflow = _workflow(steps, work_dir)
+    named = {step.name: step for step in steps}
+
+    def report(node: Any, status: str) -> None:
+        if progress is not None and node.name in named:
+            progress(named[node.name], status)
+
+    broke: Exception | None = None
+    try:
+        arguments = {"debug": debug, "status_callback": report, **(plugin_args or {})}
+        _run_workflow(workflow, plugin, arguments, n_procs, memory_gb)
+    except HyperError:
+        raise
+    except Exception as error:  # nipype wraps what a step raised; the step left its own words
+        broke = error
+    return _collect(steps, folders, broke)
+
+
+def _configure(work_dir: Path, stop_on_first_crash: bool, debug: bool) -> None:
+    nipype.config.update_config(
+        {
+            "execution": {
+                "hash_method": "content",
+                "poll_sleep_duration": POLL_SECONDS,
+                "crashdump_dir": str(work_dir / "crash"),
+                "crashfile_format": "txt",
+                "create_report": "false",
+                "remove_unnecessary_outputs": "false",
+                "stop_on_first_crash": str(stop_on_first_crash).lower(),
+                "check_version": "false",
+            },
+            "monitoring": {"enabled": "false"},
+            "logging": {"log_to_file": "false", "workflow_level": "INFO" if debug else "CRITICAL"},
+        }
+    )
+    nipype.logging.update_logging(nipype.config)
+    _quieten(debug)
+
+
+def _workflow(steps: list[Step], work_dir: Path) -> engine.Workflow:
+    workflow = engine.Workflow(name=WORKFLOW, base_dir=str(work_dir))
+    nodes: dict[str, engine.Node] = {}
+    for step in steps:
+        sources = dict(step.sources())
+        interface = StepInterface(tuple(sources), step.outputs)
+        interface.inputs.target = step.target
+        interface.inputs.params = json.dumps(dict(step.params), sort_keys=True)
+        interface.inputs.version = step.version
+        node = engine.Node(interface, name=step.name, mem_gb=step.mem_gb, n_procs=step.n_procs)
+        nodes[step.name] = node
+        workflow.add_nodes([node])
+        for name, source in sources.items():
+            if isinstance(source, Output):
+                workflow.connect(nodes[source.step], source.name, node, name)
+            else:
+                setattr(interface.inputs, name, str(Path(source).absolute()))
+    return workflow
+
+
+def _run_workflow(
+    workflow: engine.Workflow,
+    plugin: str | None,
+    arguments: dict[str, Any],
+    n_procs: int,
+    memory_gb: float,
+) -> None:
+    if plugin not in (None, "MultiProc"):
+        try:
+            workflow.run(plugin=plugin, plugin_args=arguments)
+        except ImportError as error:
+            raise UsageError(f"--use-plugin {plugin}: nipype has no such plugin ({error}).") from error
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    largest = max((node._mem_gb for node in workflow._graph.nodes()), default=0.0)
+    arguments = {
+        "n_procs": n_procs,
+        # A step that needs more than the limit runs alone rather than never; the plan has warned.
+        "memory_gb": max(memory_gb, largest + 0.01),
+        "raise_insufficient": False,
+        "mp_context": "forkserver",
+        **arguments,
+    }
+    workflow.run(plugin=SurvivingPlugin(plugin_args=arguments))
+
+
+def _forget_if_damaged(folder: Path) -> None:
+    """Make nipype recompute a step whose output files were deleted by hand."""
+    if not folder.is_dir():
+        return
+    (folder / "error.json").unlink(missing_ok=True)
+    outputs = read_outputs(folder)
+    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])):
+        for mark in folder.glob("_0x*.json"):
+            mark.unlink()
+
+
+def _collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None) -> Finished:
+    failures = []
+    for step in steps:
+        left = read_error(folders[step.name])
+        if left is not None:
+            error = ERRORS.get(left["class"], HyperError)(left["message"])
+            failures.append(Failure(step, error, left["traceback"]))
+    if broke is not None and not failures:
+        raise HyperError(f"The workflow engine failed: {broke}") from broke
+    lost = descendants(steps, {failure.step.name for failure in failures})
+    outputs = {}
+    for step in steps:
+        if step.name not in lost:
+            made = read_outputs(folders[step.name])
+            if made is None:
+                if failures:  # stopped at the first crash, before this step's turn
+                    continue
+                raise HyperError(f"Step {step.name} ended without its outputs in {folders[step.name]}.")
+            outputs[step.name] = made
+    return Finished(outputs, tuple(failures))

@@ -1,0 +1,106 @@
+"""Steps as plain data: a plan can be printed, tested and compared without running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hyper_bids import __version__
+
+
+@dataclass(frozen=True)
+class Output:
+    """A named output of another step."""
+
+    step: str
+    name: str
+
+
+Source = Path | Output
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a stage function.
+
+    Parameters
+    ----------
+    name : unique in the plan; letters, digits and underscores
+    target : ``package.module:function``, called as ``f(**inputs, **params, out_dir=...)``
+    inputs : argument -> file, or a tuple of files; their *content* decides whether to recompute
+    params : argument -> JSON-ready value; decides likewise
+    outputs : names of the files that the function returns
+    label : what a person calls it
+    mem_gb, n_procs : what it needs
+    version : of the code; a new version recomputes
+    """
+
+    name: str
+    target: str
+    inputs: Mapping[str, Source | tuple[Source, ...]] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    label: str = ""
+    mem_gb: float = 0.5
+    n_procs: int = 1
+    version: str = __version__
+
+    def sources(self) -> Iterator[tuple[str, Source]]:
+        """Yield every input with a flat name: ``responses``, or ``responses__0003`` in a tuple."""
+        for name, source in self.inputs.items():
+            if isinstance(source, tuple):
+                yield from ((f"{name}__{k:04d}", item) for k, item in enumerate(source))
+            else:
+                yield name, source
+
+    def parents(self) -> set[str]:
+        """Names of the steps that this one waits for."""
+        return {source.step for _, source in self.sources() if isinstance(source, Output)}
+
+
+def regroup(flat: Mapping[str, Path]) -> dict[str, Path | list[Path]]:
+    """Undo the flat names of `Step.sources`.
+
+    >>> regroup({"a": 1, "b__0001": 3, "b__0000": 2})
+    {'a': 1, 'b': [2, 3]}
+    """
+    grouped: dict[str, Any] = {}
+    for name in sorted(flat):
+        base, separator, _ = name.partition("__")
+        if separator:
+            grouped.setdefault(base, []).append(flat[name])
+        else:
+            grouped[name] = flat[name]
+    return grouped
+
+
+def check_plan(steps: list[Step]) -> None:
+    """Refuse a plan whose names clash or whose outputs are not made by an earlier step."""
+    made: dict[str, tuple[str, ...]] = {}
+    for step in steps:
+        if step.name in made:
+            raise ValueError(f"two steps are called {step.name}")
+        for name, source in step.sources():
+            if isinstance(source, Output) and source.name not in made.get(source.step, ()):
+                raise ValueError(f"{step.name}.{name}: no earlier step makes {source.step}.{source.name}")
+        made[step.name] = step.outputs
+
+
+def descendants(steps: list[Step], roots: set[str]) -> set[str]:
+    """Return the names of the roots and of all steps that wait for them, directly or not."""
+    lost = set(roots)
+    for step in steps:
+        if step.parents() & lost:
+            lost.add(step.name)
+    return lost
+
+
+def describe(steps: list[Step]) -> str:
+    """Return the plan as text, a line a step."""
+    width = max((len(step.name) for step in steps), default=0)
+    return "\n".join(
+        f"{step.name:<{width}}  {step.mem_gb:5.2f} GB  after {', '.join(sorted(step.parents())) or '-'}"
+        for step in steps
+    )
