@@ -1,0 +1,94 @@
+"""The nouns as files: how one stage hands its result to the next. No pickle anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hyper_bids.data import Latents, Responses, VoxelGrid
+from hyper_bids.derivatives.write import replacing, write_json, write_npz, write_text
+
+TEXT_COLUMNS = (
+    "run", "session", "trial_type", "stimulus_id", "split", "role", "fold", "participant_id", "metric", "p_method",
+)  # fmt: skip
+"""Columns that stay text whatever they look like: a stimulus may be called 007 or NA."""
+
+
+def save_table(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table so that floats come back bit for bit."""
+    text = table.to_csv(None, sep="\t", index=False, na_rep="n/a", lineterminator="\n", float_format="%.17g")
+    return write_text(path, text)
+
+
+def load_table(path: Path) -> pd.DataFrame:
+    """Read a table written by `save_table` or as BIDS output: only ``n/a`` is missing, labels stay text."""
+    header = Path(path).read_text(encoding="utf-8").partition("\n")[0].split("\t")
+    table = pd.read_csv(
+        path,
+        sep="\t",
+        keep_default_na=False,
+        na_values={name: ["n/a"] for name in header if name not in TEXT_COLUMNS},
+        dtype={name: str for name in header if name in TEXT_COLUMNS},
+    )
+    return table.astype({name: object for name in header if name in TEXT_COLUMNS})
+
+
+def save_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write facts for the next stage."""
+    return write_json(path, content)
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read facts."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read an .npz without pickle."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def save_grid(path: Path, grid: VoxelGrid) -> Path:
+    """Write a voxel grid."""
+    return write_npz(path, {"mask": grid.mask, "affine": grid.affine, "space": np.array(grid.space or "")})
+
+
+def load_grid(path: Path) -> VoxelGrid:
+    """Read a voxel grid."""
+    arrays = load_arrays(path)
+    return VoxelGrid(arrays["mask"], arrays["affine"], str(arrays["space"]) or None)
+
+
+def save_latents(path: Path, latents: Latents) -> Path:
+    """Write latents with their labels."""
+    arrays = {"values": latents.values, "stimuli": np.array(latents.stimuli), "space": np.array(latents.space)}
+    return write_npz(path, arrays)
+
+
+def load_latents(path: Path) -> Latents:
+    """Read latents with their labels."""
+    arrays = load_arrays(path)
+    return Latents(arrays["values"], tuple(arrays["stimuli"].tolist()), str(arrays["space"]))
+
+
+def save_array(path: Path, values: np.ndarray) -> Path:
+    """Write one array as .npy."""
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, values, allow_pickle=False)
+    return Path(path)
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Map an .npy file into memory, read-only."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def load_responses(values: Path, samples: Path, grid: Path) -> Responses:
+    """Put responses together from their three files."""
+    return Responses(load_array(values), load_table(samples), load_grid(grid))
