@@ -216,15 +216,21 @@ class Settings:
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
 
-    def digest(self) -> str:
+    def digest(self, *names: str) -> str:
         """Return 12 hex digits that change when a setting that changes results does.
+
+        Parameters
+        ----------
+        names : sections to look at (default: all). A stage's outputs carry the digest of the
+            sections that can change them, so that another one's options do not touch them.
 
         >>> Settings().digest() == Settings().digest()
         True
-        >>> Settings().digest() == Settings(glm=GLMSettings(hrf="glover")).digest()
-        False
+        >>> other = Settings(glm=GLMSettings(hrf="glover"))
+        >>> Settings().digest() == other.digest(), Settings().digest("decode") == other.digest("decode")
+        (False, True)
         """
-        parts = {section.name: identity_of(getattr(self, section.name)) for section in fields(self)}
+        parts = {name: identity_of(getattr(self, name)) for name in names or [item.name for item in fields(self)]}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -393,6 +399,12 @@ def _finite(value: Any) -> float:
     return number
 
 
+def build_section(cls: type, values: dict[str, Any]) -> Any:
+    """Make one settings dataclass from ``{field name: raw value}``; the rest keeps its default."""
+    metadata = {item.name: item.metadata for item in fields(cls)}
+    return cls(**{name: convert(name, value, metadata[name]) for name, value in values.items()})
+
+
 def build(values: dict[str, Any]) -> tuple[Settings, Execution]:
     """Make the settings from ``{field name: raw value}``; what is not named keeps its default."""
     where = owners()
@@ -403,8 +415,8 @@ def build(values: dict[str, Any]) -> tuple[Settings, Execution]:
         )
     parts = {}
     for section, cls in sections().items():
-        known = {item.name: item.metadata for item in fields(cls)}
-        parts[section] = cls(**{n: convert(n, v, known[n]) for n, v in values.items() if n in known})
+        known = {item.name for item in fields(cls)}
+        parts[section] = build_section(cls, {name: value for name, value in values.items() if name in known})
     execution = parts.pop("execution")
     settings = Settings(**parts)
     check(settings, execution)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-ORDER = ("sub", "ses", "task", "acq", "ce", "dir", "rec", "run", "echo", "space", "res", "stat", "model", "stim", "desc")
+ORDER = (
+    "sub", "ses", "task", "acq", "ce", "dir", "rec", "run", "echo", "space", "res", "stat", "model", "stim", "desc",
+)  # fmt: skip
 """Entities in the order in which they are written."""
 
 

@@ -16,11 +16,13 @@ class Provenance:
     Parameters
     ----------
     sources : BIDS URIs of the input files
-    settings : digest of the settings that change results
+    inputs : digest of the content of all input files
+    settings : digest of the settings that can change this output
     seed : root of every random number
     """
 
     sources: tuple[str, ...]
+    inputs: str
     settings: str
     seed: int
 
@@ -29,6 +31,7 @@ class Provenance:
         return {
             **content,
             "Sources": list(self.sources),
+            "InputDigest": self.inputs,
             "Settings": self.settings,
             "SoftwareVersion": __version__,
             "RandomSeed": self.seed,

@@ -45,6 +45,7 @@ Progress = Callable[[Step, str], None]
 class _StepInput(DynamicTraitedSpec):
     target = Str(mandatory=True)
     params = Str(mandatory=True)
+    identity = Str(mandatory=True)
     version = Str(mandatory=True)
 
 
@@ -260,6 +261,7 @@ def _workflow(steps: list[Step], work_dir: Path) -> engine.Workflow:
         interface = StepInterface(tuple(sources), step.outputs)
         interface.inputs.target = step.target
         interface.inputs.params = json.dumps(dict(step.params), sort_keys=True)
+        interface.inputs.identity = json.dumps(dict(step.identity), sort_keys=True)
         interface.inputs.version = step.version
         node = engine.Node(interface, name=step.name, mem_gb=step.mem_gb, n_procs=step.n_procs)
         nodes[step.name] = node

@@ -31,6 +31,7 @@ class Step:
     target : ``package.module:function``, called as ``f(**inputs, **params, out_dir=...)``
     inputs : argument -> file, or a tuple of files; their *content* decides whether to recompute
     params : argument -> JSON-ready value; decides likewise
+    identity : what decides likewise and is not passed on: digests of files that params name
     outputs : names of the files that the function returns
     label : what a person calls it
     mem_gb, n_procs : what it needs
@@ -41,6 +42,7 @@ class Step:
     target: str
     inputs: Mapping[str, Source | tuple[Source, ...]] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     label: str = ""
     mem_gb: float = 0.5

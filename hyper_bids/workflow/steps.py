@@ -23,7 +23,7 @@ from hyper_bids.derivatives.names import Scope, model_label, unique_labels
 from hyper_bids.derivatives.sidecars import Provenance, column
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_npz, write_tsv, write_volume, write_volumes
-from hyper_bids.errors import InconsistentInput, listing
+from hyper_bids.errors import InconsistentInput
 from hyper_bids.workflow import files
 
 RESPONSE_NAMES = {"z": "z statistic", "t": "t statistic", "beta": "percent signal change"}
@@ -34,7 +34,7 @@ def _scope(scope: Mapping[str, Any]) -> Scope:
 
 
 def _provenance(provenance: Mapping[str, Any]) -> Provenance:
-    return Provenance(tuple(provenance["sources"]), provenance["settings"], provenance["seed"])
+    return Provenance(tuple(provenance["sources"]), provenance["inputs"], provenance["settings"], provenance["seed"])
 
 
 # --- responses ------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def build_designs(
     if not any(run["n_trials"] for run in runs):
         raise InconsistentInput("No run has a trial to decode.")
     if mode == "lsa" and median > 5:
-        notices.append(f"LSA with a median variance inflation of {median:.1f} (above 5): --glm lss would estimate better.")
+        notices.append(f"LSA with a median variance inflation of {median:.1f} (above 5): --glm lss may do better.")
     summary = {"mode": mode, "median_vif": _finite(median), "runs": runs, "notices": notices}
     return {
         "designs": write_npz(out_dir / "designs.npz", arrays),
@@ -233,11 +233,14 @@ def _spatial_reference(where: Scope) -> str:
 
 def _write_mask(tree: Tree, where: Scope, grid: VoxelGrid, desc: str, text: str, stamp: Provenance) -> None:
     write_volume(tree.path(where.name("mask", ".nii.gz", desc=desc)), np.ones(grid.n_voxels, dtype=bool), grid)
-    content = {"Description": text, "Type": "Brain" if desc == "brain" else "ROI", "SpatialReference": _spatial_reference(where)}
-    write_json(tree.path(where.name("mask", ".json", desc=desc)), stamp.stamp(**content))
+    kind = "Brain" if desc == "brain" else "ROI"
+    content = stamp.stamp(Description=text, Type=kind, SpatialReference=_spatial_reference(where))
+    write_json(tree.path(where.name("mask", ".json", desc=desc)), content)
 
 
-def _map_sidecar(where: Scope, glm: Mapping[str, Any], columns: dict[str, Any], text: str, stamp: Provenance) -> dict[str, Any]:
+def _map_sidecar(
+    where: Scope, glm: Mapping[str, Any], columns: dict[str, Any], text: str, stamp: Provenance
+) -> dict[str, Any]:
     return stamp.stamp(
         Description=text,
         SpatialReference=_spatial_reference(where),
@@ -409,8 +412,9 @@ def _decoder_facts(name: str, decoded: Any, responses: Responses, latents: Laten
 
 
 def _write_decoder(
-    tree: Tree, where: Scope, names: dict[str, str], decoded: Any, grid: VoxelGrid, facts: dict[str, Any], stamp: Provenance
-) -> None:
+    tree: Tree, where: Scope, names: dict[str, str], decoded: Any, grid: VoxelGrid, facts: dict[str, Any],
+    stamp: Provenance,
+) -> None:  # fmt: skip
     arrays: dict[str, np.ndarray] = {"mask": grid.mask, "affine": grid.affine}
     for number, fit in enumerate(decoded.fits):
         arrays[f"voxels_{number:03d}"] = fit.voxels
@@ -447,7 +451,7 @@ def _write_latents(
         "stimulus_id": column("Stimulus", "test stimulus that the row is decoded for"),
         "split": column("Split", "test, or cv where the design is cross-validated"),
         "fold": column("Fold", "fold of the cross-validation that the row was tested in"),
-        **{name: column(f"Latent {k}", f"decoded value of latent dimension {k}") for k, name in enumerate(latent_names)},
+        **{name: column(f"Latent {k}", f"decoded value of dimension {k}") for k, name in enumerate(latent_names)},
     }
     text = "latents decoded from the mean response over a stimulus's repeats, in the units of the latent file"
     write_json(tree.path(where.name("latents", ".json", **names)), stamp.stamp(Description=text, **described))
@@ -476,7 +480,7 @@ def _generator(picture: Mapping[str, Any], latents: Latents) -> Any:
         picture["generator"],
         space=latents.space,
         n_latents=latents.n_latents,
-        declaration=picture["declaration"],
+        declaration=picture["declaration"].get("Generator") or {},
         weights=Path(picture["weights"]) if picture["weights"] else None,
         device=picture["device"],
     )
@@ -499,8 +503,8 @@ def reconstruct(
     recon = render(generator, Latents(means, labels, space.space))
     ceiling = render(generator, space.of(labels))
     zero = render(generator, Latents(np.zeros((1, space.n_latents)), ("zero",), space.space))
-    drawn = _random_latents(space, files.load_table(samples), picture["declaration"], seeded(provenance["seed"], "random pictures"))
-    random = render(generator, drawn)
+    rng = seeded(provenance["seed"], "random pictures")
+    random = render(generator, _random_latents(space, files.load_table(samples), picture["declaration"], rng))
     tree, where, stamp = Tree(out_dir), _scope(scope), _provenance(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     table = []
@@ -529,7 +533,7 @@ def _random_latents(
     space: Latents, samples: pd.DataFrame, declaration: Mapping[str, Any], rng: np.random.Generator
 ) -> Latents:
     """Draw from the prior where the space declares one, else resample training latents."""
-    if declaration.get("distribution") == "normal":
+    if declaration.get("Distribution") == "normal":
         values = rng.standard_normal((RANDOM_PICTURES, space.n_latents))
     else:
         training = samples.loc[samples["split"] != "test", "stimulus_id"].to_numpy(str)
@@ -631,8 +635,7 @@ def evaluate(
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
-    Outputs: ``null`` (npz, the null draws that were kept for figures) and ``tree``
-    (metrics.tsv, stats.tsv, audit.json).
+    Output: ``tree`` (metrics.tsv, stats.tsv, audit.json).
     """
     from hyper_bids.audit.checks import audit
     from hyper_bids.evaluate.decoded import Decoded, compare_images
@@ -644,8 +647,9 @@ def evaluate(
     space, table = files.load_latents(latents), files.load_table(rows)
     values = np.asarray(files.load_array(predicted))
     trials = files.load_table(samples)
-    training = space.rows(trials.loc[trials["split"] != "test", "stimulus_id"].drop_duplicates())
-    references = {"distribution": declaration.get("distribution"), "training_latents": training}
+    trained = trials.loc[trials["split"] != "test", "stimulus_id"].drop_duplicates()
+    training = space.rows(trained)
+    references = {"distribution": declaration.get("Distribution"), "training_latents": training}
     compared = None
     if pictures is not None:
         drawn = files.load_arrays(pictures)
@@ -668,7 +672,11 @@ def evaluate(
     refits = Refits(statistics=files.load_arrays(draws)) if draws is not None else None
     metrics, reasons = participant_metrics(decoded)
     stats = participant_stats(
-        decoded, refits=refits, references=References(**references), seed=provenance["seed"], n_permutations=n_permutations
+        decoded,
+        refits=refits,
+        references=References(**references),
+        seed=provenance["seed"],
+        n_permutations=n_permutations,
     )
     tree, where, stamp = Tree(out_dir), _scope(scope), _provenance(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
@@ -678,8 +686,9 @@ def evaluate(
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
     write_json(tree.path(where.name("stats", ".json", **names)), content)
-    checks = audit(decoded.true, values, training, tuple(table["stimulus_id"]), set(trials.loc[trials["split"] != "test", "stimulus_id"]), cross_validated)
-    write_json(tree.path(where.name("audit", ".json", **names)), stamp.stamp(Description="is the result what it seems?", **checks))
+    checks = audit(decoded.true, values, training, tuple(table["stimulus_id"]), set(trained), cross_validated)
+    content = stamp.stamp(Description="is the result what it seems?", **checks)
+    write_json(tree.path(where.name("audit", ".json", **names)), content)
     return {"tree": tree.manifest()}
 
 
@@ -710,7 +719,3 @@ def report_participant(
     )
     return {"tree": tree.manifest()}
 
-
-def missing_stimuli(wanted: list[str], known: Mapping[str, str]) -> str:
-    """Say which stimuli have no picture file."""
-    return listing([label for label in wanted if label not in known])

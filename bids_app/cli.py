@@ -1,0 +1,115 @@
+"""``hyper bids_dir output_dir {participant,group} [options]``: the BIDS App."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the app and return its exit code.
+
+    ``--version`` is answered before anything is imported that could be slow.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    if "--version" in words:
+        from hyper_bids import __version__
+
+        print(f"hyper {__version__}")
+        return 0
+    from bids_app.options import report_error
+    from hyper_bids.errors import HyperError
+
+    debug = "--debug" in words
+    try:
+        return _run(words)
+    except HyperError as error:
+        return report_error(error, debug)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again and it goes on where it stopped", file=sys.stderr)
+        return 130
+    except Exception as error:  # the last line of defence: whatever it is, say what to do
+        return report_error(error, debug)
+
+
+def make_parser():
+    """Return the parser, made from the settings dataclasses."""
+    from bids_app.options import Parser, add_options
+    from hyper_bids.settings import sections
+
+    parser = Parser(
+        prog="hyper",
+        description="Decode what a person saw from fMRI: fit the GLM, train a decoder from responses to the latents "
+        "that the events sidecar names, reconstruct the images, and evaluate.",
+        epilog="Examples: hyper /data /out participant --participant-label 01 -w /work; then hyper /data /out group. "
+        "Companion commands: hyper-tools --help.",
+    )
+    parser.add_argument("bids_dir", help="root of the BIDS dataset (not needed to be writable)")
+    parser.add_argument("output_dir", help="folder for the results, a BIDS-derivative dataset")
+    parser.add_argument("analysis_level", choices=("participant", "group"), help="participant first, then group")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--bids-exec-spec", action="store_true", help="print the Boutiques descriptor and exit")
+    parser.add_argument(
+        "--mem-gb", "--mem_gb", dest="mem_gb", metavar="GB", default=None, help="memory limit in GB, see --mem-mb"
+    )
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="accepted for scripts; logs hold everything")
+    for name, cls in sections().items():
+        add_options(parser, cls, name)
+    return parser
+
+
+def _run(words: list[str]) -> int:
+    if "--bids-exec-spec" in words:
+        from bids_app.boutiques import descriptor_text
+
+        print(descriptor_text(make_parser()))
+        return 0
+    parsed = make_parser().parse_args(words)
+    settings, execution = read_settings(parsed)
+    _limit_threads(execution.omp_nthreads)
+    import shlex
+    from pathlib import Path
+
+    command = "hyper " + " ".join(shlex.quote(word) for word in words)
+    bids_dir, output_dir = Path(parsed.bids_dir), Path(parsed.output_dir)
+    if parsed.analysis_level == "group":
+        from hyper_bids.workflow.group import run_group
+
+        return run_group(bids_dir, output_dir, settings, execution)
+    if execution.reports_only or execution.boilerplate_only:
+        from hyper_bids.workflow.participants import rewrite_reports
+
+        return rewrite_reports(bids_dir, output_dir, settings, execution, command)
+    from hyper_bids.workflow.participants import run_participants
+
+    return run_participants(bids_dir, output_dir, settings, execution, command)
+
+
+def read_settings(parsed):
+    """Return Settings and Execution from parsed words and, below them, the TOML file."""
+    from pathlib import Path
+
+    from bids_app.options import values_of
+    from hyper_bids.settings import build, read_toml, sections
+
+    given = {}
+    for cls in sections().values():
+        given.update(values_of(parsed, cls))
+    if parsed.mem_gb is not None:
+        given["mem_mb"] = f"{parsed.mem_gb}G"
+    below = read_toml(Path(given["config"])) if "config" in given else {}
+    return build({**below, **given})
+
+
+def _limit_threads(n: int) -> None:
+    """One thread per process unless asked otherwise: two thread pools in one process wait for each other.
+
+    Set before numpy or torch is imported, and inherited by the workers.
+    """
+    import os
+
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ[name] = str(n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Checks of a decoding result that need no brain data. Each says PASS, WARN or FAIL, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+COLLAPSED = 0.1
+"""Share of the latents' effective dimensions below which predictions have collapsed."""
+
+
+def participation_ratio(values: np.ndarray) -> float:
+    """Effective number of dimensions of ``(n, k)``: ``(sum l)^2 / sum l^2`` over covariance eigenvalues l.
+
+    >>> rng = np.random.default_rng(0)
+    >>> round(participation_ratio(rng.normal(size=(5000, 3))), 1)
+    3.0
+    """
+    centred = np.asarray(values, dtype=np.float64) - np.mean(values, axis=0)
+    gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+    squares = float((gram**2).sum())
+    return float(np.trace(gram)) ** 2 / squares if squares > 0 else 0.0
+
+
+def audit(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    training: np.ndarray,
+    stimuli: Sequence[str],
+    training_stimuli: set[str],
+    cross_validated: bool,
+) -> dict[str, Any]:
+    """Check one decoder's predictions.
+
+    Parameters
+    ----------
+    true, predicted : (n_rows, n_latents) of the test rows
+    training : (n_stimuli, n_latents) distinct training latents
+    stimuli : n_rows labels
+    training_stimuli : labels that were trained on
+    cross_validated : whether a stimulus may be in both sets
+
+    Returns
+    -------
+    check -> {"Status", "Text", and its figures}
+    """
+    return {
+        "Overlap": _overlap(stimuli, training_stimuli, cross_validated),
+        "SameLatents": _same_latents(true, training, cross_validated),
+        "DataScale": _data_scale(training),
+        "DimensionCollapse": _collapse(true, predicted),
+        "Baselines": _baselines(true, predicted, training),
+    }
+
+
+def _overlap(stimuli: Sequence[str], training: set[str], cross_validated: bool) -> dict[str, Any]:
+    shared = sorted(set(stimuli) & training)
+    if cross_validated:
+        return {"Status": "PASS", "Text": "cross-validated: no trial is in the training and the test set of a fold."}
+    if shared:
+        return {"Status": "FAIL", "Text": f"{len(shared)} stimuli are in both sets.", "Stimuli": shared}
+    return {"Status": "PASS", "Text": "no stimulus is in both the training and the test set."}
+
+
+def _same_latents(true: np.ndarray, training: np.ndarray, cross_validated: bool) -> dict[str, Any]:
+    if cross_validated:
+        return {"Status": "PASS", "Text": "not asked where stimuli are repeated over folds by design."}
+    known = {row.tobytes() for row in np.ascontiguousarray(training, dtype=np.float32)}
+    same = sum(row.tobytes() in known for row in np.ascontiguousarray(true, dtype=np.float32))
+    if same:
+        return {"Status": "WARN", "Text": f"{same} test stimuli have exactly the latents of a training stimulus."}
+    return {"Status": "PASS", "Text": "no test stimulus has exactly the latents of a training stimulus."}
+
+
+def _data_scale(training: np.ndarray) -> dict[str, Any]:
+    scale = len(training) / training.shape[1]
+    status = "PASS" if scale >= 1 else "WARN"
+    text = f"{len(training)} training stimuli for {training.shape[1]} latents: {scale:.2f} per latent."
+    if status == "WARN":
+        text += " A linear decoder can only predict within the span of the training latents."
+    return {"Status": status, "Text": text, "StimuliPerLatent": round(scale, 4)}
+
+
+def _collapse(true: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    of_true, of_predicted = participation_ratio(true), participation_ratio(predicted)
+    if of_true == 0:
+        return {"Status": "PASS", "Text": "one test stimulus: dimensions cannot be counted."}
+    share = of_predicted / of_true
+    text = f"predictions span {of_predicted:.1f} effective dimensions, the true latents {of_true:.1f}."
+    return {
+        "Status": "WARN" if share < COLLAPSED else "PASS",
+        "Text": text + (" Nearly all predictions lie on few directions." if share < COLLAPSED else ""),
+        "EffectiveDimensionsPredicted": round(of_predicted, 4),
+        "EffectiveDimensionsTrue": round(of_true, 4),
+    }
+
+
+def _baselines(true: np.ndarray, predicted: np.ndarray, training: np.ndarray) -> dict[str, Any]:
+    """Mean squared error per latent of the decoder, of zeros and of the training mean."""
+
+    def error(guess: np.ndarray) -> float:
+        return float(((np.asarray(true, dtype=np.float64) - guess) ** 2).mean())
+
+    errors = {"Decoder": error(predicted), "Zero": error(np.zeros(1)), "TrainingMean": error(training.mean(axis=0))}
+    best = min(errors["Zero"], errors["TrainingMean"])
+    beaten = errors["Decoder"] < best
+    text = (
+        f"mean squared error {errors['Decoder']:.4g}; predicting the training mean gives {errors['TrainingMean']:.4g}, "
+        f"zeros {errors['Zero']:.4g}."
+    )
+    if not beaten:
+        text += " The decoder's distances to the truth are no smaller than those of a guess without brain data."
+    return {
+        "Status": "PASS" if beaten else "WARN",
+        "Text": text,
+        "MeanSquaredError": {name: float(f"{value:.6g}") for name, value in errors.items()},
+    }

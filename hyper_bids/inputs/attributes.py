@@ -1,0 +1,63 @@
+"""Attribute hyperplanes from files: unit normals in latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hyper_bids.errors import InconsistentInput, MissingFiles
+
+
+def read_directions(paths: Sequence[Path], n_latents: int) -> dict[str, np.ndarray]:
+    """Read one normal per .npy file; the attribute is called after the file.
+
+    ``pggan_celebahq_age_boundary.npy`` is called ``age``, as InterFaceGAN's files are named.
+
+    Parameters
+    ----------
+    paths : files with an array (n_latents,) or (1, n_latents)
+    n_latents : dimension of the latent space
+
+    Returns
+    -------
+    name -> (n_latents,) of length 1
+
+    Raises
+    ------
+    MissingFiles
+        A file cannot be read, or would need pickle.
+    InconsistentInput
+        Another dimension than the latents', not finite, zero, or two files of one name.
+    """
+    found: dict[str, np.ndarray] = {}
+    for path in paths:
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise MissingFiles(f"--attributes {path} is no readable .npy file of numbers: {error}.") from error
+        if values.dtype.kind not in "iuf" or values.size != n_latents or values.ndim not in (1, 2):
+            raise InconsistentInput(
+                f"--attributes {path} holds an array {values.shape} of {values.dtype}; a hyperplane of this latent "
+                f"space has {n_latents} numbers."
+            )
+        normal = values.reshape(-1).astype(np.float64)
+        length = np.linalg.norm(normal)
+        if not np.isfinite(length) or length == 0:
+            raise InconsistentInput(f"--attributes {path}: the normal is zero or not finite.")
+        name = attribute_name(Path(path))
+        if name in found:
+            raise InconsistentInput(f"--attributes names {name!r} twice; rename one of the files.")
+        found[name] = normal / length
+    return found
+
+
+def attribute_name(path: Path) -> str:
+    """Return the attribute that a file is named after.
+
+    >>> attribute_name(Path("pggan_celebahq_age_boundary.npy")), attribute_name(Path("smile.npy"))
+    ('age', 'smile')
+    """
+    words = path.stem.split("_")
+    return words[-2] if len(words) > 1 and words[-1] == "boundary" else path.stem
