@@ -51,7 +51,6 @@ def make_parser():
     parser.add_argument(
         "--mem-gb", "--mem_gb", dest="mem_gb", metavar="GB", default=None, help="memory limit in GB, see --mem-mb"
     )
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="accepted for scripts; logs hold everything")
     for name, cls in sections().items():
         add_options(parser, cls, name)
     return parser

@@ -7,7 +7,7 @@ import sys
 from dataclasses import MISSING, Field, fields
 from typing import Any, NoReturn
 
-from hyper_bids.errors import UsageError
+from hyper_bids.errors import HyperError, UsageError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,8 +21,6 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}{self._hint(message)} (see {self.prog} --help)")
 
     def _hint(self, message: str) -> str:
-        from hyper_bids.errors import did_you_mean
-
         if "required" in message or "invalid choice" in message:
             return (
                 ". Positional arguments come first: an option that takes several words swallows those that follow it"
@@ -56,6 +54,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
             on_by_default = default is True
             action = argparse.BooleanOptionalAction if on_by_default else "store_true"
             group.add_argument(*flags_of(item), action=action, **keywords)
+            continue
+        if kind == "count":
+            group.add_argument(*flags_of(item), action="count", **keywords)
             continue
         keywords["metavar"] = item.metadata["metavar"] or _metavar(item)
         if kind in ("list", "floats"):
@@ -102,8 +103,6 @@ def option_table(sections: dict[str, type]) -> str:
 
 def report_error(error: Exception, debug: bool) -> int:
     """Print an error for people and return its exit code (70 for a fault of ours)."""
-    from hyper_bids.errors import HyperError
-
     if isinstance(error, HyperError):
         if debug:
             _traceback(error)

@@ -27,11 +27,11 @@ class Decoder(Protocol):
     ``fit`` may also take ``groups`` (n_trials,): runs, for inner cross-validation.
     """
 
-    def fit(self, X: np.ndarray, Z: np.ndarray) -> Decoder:  # noqa: N803
+    def fit(self, X: np.ndarray, Z: np.ndarray) -> Decoder:
         """Learn from ``X`` (n_trials, n_voxels) and ``Z`` (n_trials, n_latents)."""
         ...
 
-    def predict(self, X: np.ndarray) -> np.ndarray:  # noqa: N803
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """Return latents (n_trials, n_latents) in the units of ``Z``, each trial on its own."""
         ...
 

@@ -39,7 +39,7 @@ def option(
     default : value when the option is not given
     text : one-line help, shown by ``--help`` and in the documentation
     kind : ``str``, ``int``, ``float``, ``flag``, ``path``, ``list``, ``floats`` or ``memory``
-        How text becomes a value. ``list`` takes one or more words.
+        How text becomes a value; or ``count``. ``list`` takes one or more words.
     flags : spellings besides ``--field-name``
     choices : allowed values
     strip : prefix that users may leave in ("sub-")
@@ -296,6 +296,7 @@ class Execution:
     config: Path | None = option(
         None, "TOML file with options; the command line wins", kind="path", flags=("--config-file",)
     )
+    verbose: int = option(0, "print more", kind="count", flags=("-v",))
     quiet: bool = option(False, "print warnings and errors only", kind="flag", flags=("-q",))
     debug: bool = option(False, "show tracebacks and every message of the libraries", kind="flag")
 
@@ -373,7 +374,7 @@ def convert(name: str, value: Any, metadata: Any) -> Any:
             if kind == "floats":
                 return tuple(_finite(word) for word in words)
             return tuple(str(word).removeprefix(metadata["strip"]) for word in words)
-        if kind == "int":
+        if kind in ("int", "count"):
             if isinstance(value, bool) or float(value) != int(float(value)):
                 raise ValueError("a whole number")
             value = int(float(value))

@@ -24,9 +24,11 @@ class Tree:
         self.files: list[str] = []
 
     def path(self, name: str) -> Path:
-        """Return where to write the file of that final name."""
+        """Return where to write the file of that final name; its folder is made."""
         self.files.append(name)
-        return self.folder / name
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def manifest(self) -> Path:
         """Write and return ``manifest.json``: the names with their SHA-256, relative to itself."""

@@ -100,13 +100,14 @@ def write_volume(path: Path, values: np.ndarray, grid: VoxelGrid) -> Path:
 def write_volumes(path: Path, values: np.ndarray, grid: VoxelGrid, *, squeeze: bool = False) -> Path:
     """Write in-mask rows ``(n, n_voxels)`` as a 4-D NIfTI, a volume at a time; outside the mask 0.
 
+    ``values`` needs a length, a dtype and iteration only: rows may be made one at a time.
+
     The gzip header holds no name and no time, so that equal data give equal bytes.
     """
     import nibabel as nib
     import numpy as np
     from isal import igzip
 
-    values = np.asarray(values)
     dtype = np.dtype(np.uint8) if values.dtype == bool else np.dtype(np.float32)
     shape = grid.mask.shape if squeeze else (*grid.mask.shape, len(values))
     header = nib.Nifti1Header()

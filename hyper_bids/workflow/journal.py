@@ -18,11 +18,12 @@ class Journal:
     ----------
     output : the output folder, or None where nothing may be written (``--dry-run``)
     quiet : print warnings and errors only
+    verbose : print what otherwise goes to the log files only
     """
 
-    def __init__(self, output: Path | None, *, quiet: bool = False) -> None:
+    def __init__(self, output: Path | None, *, quiet: bool = False, verbose: bool = False) -> None:
         self.run = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
-        self.output, self.quiet = output, quiet
+        self.output, self.quiet, self.verbose = output, quiet, verbose
         self._logs: dict[str, TextIO] = {}
 
     def folder(self, participant: str) -> Path:
@@ -59,8 +60,10 @@ class Journal:
         print(f"error: {text}", file=sys.stderr, flush=True)
 
     def note(self, text: str, participant: str | None = None) -> None:
-        """Write to the log file only."""
+        """Write to the log file, and with ``-v`` to the terminal."""
         self._log("DEBUG", text, participant)
+        if self.verbose:
+            print(text, flush=True)
 
     def _log(self, level: str, text: str, participant: str | None) -> None:
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {level} {text}\n"

@@ -13,10 +13,11 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
 from hyper_bids.derivatives.tree import publish
 from hyper_bids.derivatives.write import write_text
-from hyper_bids.errors import HyperError, OutputNotWritable, UsageError, listing
+from hyper_bids.errors import HyperError, MissingFiles, OutputNotWritable, UsageError, listing
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput, load_task
 from hyper_bids.settings import Execution, Settings, write_toml
+from hyper_bids.workflow.execute import execute, read_outputs
 from hyper_bids.workflow.journal import Journal
 from hyper_bids.workflow.participant_plan import ParticipantPlan, choose_generator, plan_participant
 from hyper_bids.workflow.plan import Step
@@ -46,7 +47,7 @@ def run_participants(
     bids_dir, output_dir = Path(bids_dir).absolute(), Path(output_dir).absolute()
     work_dir = (execution.work_dir or Path("hyper_work")).absolute()
     check_folders(bids_dir, output_dir, work_dir, dry_run=execution.dry_run)
-    journal = Journal(None if execution.dry_run else output_dir, quiet=execution.quiet)
+    journal = Journal(None if execution.dry_run else output_dir, quiet=execution.quiet, verbose=execution.verbose > 0)
     try:
         loaded = load(bids_dir, settings, execution, journal)
         if execution.dry_run:
@@ -147,7 +148,7 @@ def _process(
         _write_root(output_dir, loaded.dataset, [task for tasks in loaded.tasks.values() for task in tasks])
         errors.update(_run(plans, output_dir, work_dir, execution, journal))
     finished = [participant for participant in plans if participant not in errors]
-    if finished and not execution.boilerplate_only:
+    if finished:
         _write_citation(output_dir, plans[finished[0]], work_dir)
     for participant in finished:
         journal.say(f"sub-{participant}: done; open {output_dir / f'sub-{participant}.html'}", participant)
@@ -239,6 +240,51 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
+def rewrite_reports(
+    bids_dir: Path, output_dir: Path, settings: Settings, execution: Execution, command: str
+) -> int:
+    """Make the reports (or only the methods text) again from what earlier runs left in the work folder.
+
+    Raises
+    ------
+    MissingFiles
+        The work folder does not hold the results of these settings.
+    """
+    bids_dir, output_dir = Path(bids_dir).absolute(), Path(output_dir).absolute()
+    work_dir = (execution.work_dir or Path("hyper_work")).absolute()
+    check_folders(bids_dir, output_dir, work_dir, dry_run=False)
+    journal = Journal(output_dir, quiet=execution.quiet, verbose=execution.verbose > 0)
+    try:
+        loaded = load(bids_dir, settings, execution, journal)
+        device = choose_device(execution.device)
+        for participant, tasks in loaded.tasks.items():
+            plan = plan_participant(
+                tasks, loaded.dataset, settings, device=device, work_dir=work_dir, command=command
+            )
+            if not execution.boilerplate_only:
+                made = _report_again(plan, work_dir)
+                publish([made["tree"]], output_dir)
+                journal.say(f"sub-{participant}: report written", participant)
+            _write_citation(output_dir, plan, work_dir)
+        return _code(loaded.errors, len(loaded.tasks))
+    finally:
+        journal.close()
+
+
+def _report_again(plan: ParticipantPlan, work_dir: Path) -> dict[str, Path]:
+    from hyper_bids.workflow.nipype_engine import WORKFLOW
+
+    report, found = plan.steps[-1], {}
+    for name, source in report.sources():
+        made = read_outputs(work_dir / WORKFLOW / source.step)
+        if made is None:
+            raise MissingFiles(
+                f"{work_dir} holds no results of {source.step} any more; run the same command without --reports-only."
+            )
+        found[name] = made[source.name]
+    return execute(report.target, found, report.params, work_dir / "reports" / report.name)
+
+
 def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> None:
     links = {"raw": os.path.relpath(dataset.root, output_dir)}
     links.update({name: os.path.relpath(path, output_dir) for name, path in (dataset.derivatives or {}).items()})
@@ -251,7 +297,6 @@ def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> N
 def _write_citation(output_dir: Path, plan: ParticipantPlan, work_dir: Path) -> None:
     from hyper_bids.report.methods import methods_text
     from hyper_bids.workflow import files
-    from hyper_bids.workflow.execute import read_outputs
     from hyper_bids.workflow.nipype_engine import WORKFLOW
 
     report = plan.steps[-1]

@@ -1,0 +1,34 @@
+# make demo   set up, simulate a dataset, decode it, say where the report is
+# make test   set up, run all tests
+# Both need Python 3.11, git and make only; everything goes into .venv and build/.
+
+PYTHON ?= python3
+VENV   ?= .venv
+DEMO   ?= build/demo
+BIN     = $(VENV)/bin
+CPUS   ?=
+
+.PHONY: demo test lint docs clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed (make PYTHON=/path/to/python3.11), found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@BIN=$(BIN) DEMO=$(DEMO) CPUS=$(CPUS) bash docs/demo.sh
+
+test: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf build .venv
