@@ -64,7 +64,8 @@ class VoxelGrid:
     def __post_init__(self) -> None:
         if np.ndim(self.mask) != 3 or np.shape(self.affine) != (4, 4):
             raise InconsistentInput(
-                f"A voxel grid needs a 3-D mask and a 4 x 4 affine, got {np.shape(self.mask)} and {np.shape(self.affine)}."
+                f"A voxel grid needs a 3-D mask and a 4 x 4 affine, got {np.shape(self.mask)} "
+                f"and {np.shape(self.affine)}."
             )
         object.__setattr__(self, "mask", _locked(self.mask, bool))
         object.__setattr__(self, "affine", _locked(self.affine, float))
@@ -138,7 +139,9 @@ class Latents:
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", _locked(self.values, np.float32))
         if self.values.ndim != 2:
-            raise InconsistentInput(f"Latents {self.space} must be 2-D (stimuli x latents), got shape {self.values.shape}.")
+            raise InconsistentInput(
+                f"Latents {self.space} must be 2-D (stimuli x latents), got shape {self.values.shape}."
+            )
         labels = _check_labels(self.stimuli, len(self.values), f"Latents {self.space}")
         object.__setattr__(self, "stimuli", labels)
 

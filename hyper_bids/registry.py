@@ -34,7 +34,9 @@ def resolve(name: str, builtins: Mapping[str, type], kind: str, needs: tuple[str
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"Cannot load {kind} {name!r}: {error}. Is the package installed and on PYTHONPATH?") from error
+        raise UsageError(
+            f"Cannot load {kind} {name!r}: {error}. Is the package installed and on PYTHONPATH?"
+        ) from error
     missing = [method for method in needs if not callable(getattr(found, method, None))]
     if missing:
         raise UsageError(f"{kind} {name!r} has no {' and no '.join(missing)}; see docs/architecture.md, plugin points.")

@@ -55,7 +55,7 @@ def make_folds(trials: pd.DataFrame, unit: str | None, n_folds: int | None, seed
         names = list(dict.fromkeys(values))
         if len(names) < 2:
             raise InconsistentInput(
-                f"--cross-validate {unit} needs at least 2 {unit}s with trials, found {len(names)} ({', '.join(names)})."
+                f"--cross-validate {unit} needs at least 2 {unit}s with trials, found {len(names)}: {', '.join(names)}"
             )
         folds = [_fold(name, trials, values != name, values == name) for name in names]
     for fold in folds:

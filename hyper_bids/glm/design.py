@@ -24,6 +24,9 @@ LSA_VIF_LIMIT = 5.0
 VISIBLE = 0.01
 """A response whose peak is below this share of the run's largest does not reach the run."""
 
+LEAST_SEEN = 0.5
+"""A run that reaches fewer of its trials than this share is refused: it is not the events' run."""
+
 
 @dataclass(frozen=True, eq=False)
 class RunDesign:
@@ -148,11 +151,12 @@ def _samples_within(
         return samples, [f"{label}: no sample among its {len(events)} events; the run is not used."]
     peaks = np.abs(columns[:, samples]).max(axis=0)
     seen = peaks > VISIBLE * max(peaks.max(), np.finfo(float).tiny)
-    # A short event's peak is small and honest; one that nothing of reaches the run is not.
-    if not (peaks > 0).any() or not seen.any():
+    if not (peaks > 0).any() or seen.mean() < LEAST_SEEN:
+        n_lost = int((~seen).sum()) if (peaks > 0).any() else len(samples)
         raise InconsistentInput(
-            f"{label}: none of its {len(samples)} trials falls into the run, which ends at {frame_times[-1]:.1f} s; "
-            "check the onsets' unit (seconds), the repetition time and the number of volumes."
+            f"{label}: {n_lost} of its {len(samples)} trials lie outside the run, which ends at "
+            f"{frame_times[-1]:.1f} s; check the onsets' unit (seconds from the first volume), the repetition time "
+            "and the number of volumes. Is the BOLD truncated? Do the events belong to another run?"
         )
     if seen.all():
         return samples, []

@@ -246,19 +246,9 @@ def _check_content(samples: pd.DataFrame, files: dict[str, Path], inputs: InputS
 
 
 def _check_times(trials: pd.DataFrame, recordings: Sequence[Recording]) -> list[str]:
-    """Refuse samples that begin after the last volume."""
+    """Report rows that begin after the last volume (samples among them are reported, and left out, by the GLM)."""
     end = trials["recording"].map({number: recording.duration for number, recording in enumerate(recordings)})
-    beyond = trials[(end > 0) & (trials["onset"] >= end)]
-    samples = beyond[beyond["role"] == "sample"]
-    if len(samples):
-        first = samples.iloc[0]
-        recording = recordings[first["recording"]]
-        raise InconsistentInput(
-            f"{recording.events}: {len(samples)} samples of sub-{recording.participant} begin after the end of their "
-            f"run; the first at {first['onset']:g} s, but {recording.bold.name} ends at {recording.duration:g} s "
-            f"({recording.n_volumes} volumes of {recording.repetition_time:g} s). "
-            "Onsets are in seconds from the first volume. Is the BOLD truncated? Do the events belong to another run?"
-        )
+    beyond = trials[(end > 0) & (trials["onset"] >= end) & (trials["role"] != "sample")]
     if len(beyond):
         return [f"{len(beyond)} rows of events that are no samples begin after the end of their run."]
     return []

@@ -43,7 +43,7 @@ def inputs_untouched(make: Callable[[], Decoder]) -> None:
     X, Z = _planted(3)
     X_before, Z_before = X.copy(), Z.copy()
     make().fit(X, Z).predict(X)
-    assert (X == X_before).all() and (Z == Z_before).all(), "fit or predict changed its inputs"
+    assert np.array_equal(X, X_before) and np.array_equal(Z, Z_before), "fit or predict changed its inputs"
 
 
 def refit_forgets(make: Callable[[], Decoder]) -> None:
