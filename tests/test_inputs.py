@@ -326,7 +326,7 @@ def test_damaged_and_flat_images_are_named(sample: Sample) -> None:
     path = sample.stem("01", "1", "bold.nii.gz")
     for content in (b"", b"garbage" * 100, path.read_bytes()[:60]):
         path.write_bytes(content)
-        with pytest.raises(InconsistentInput, match=r"run-1_bold\.nii\.gz: not a readable NIfTI"):
+        with pytest.raises(MissingFiles, match=r"run-1_bold\.nii\.gz is no readable NIfTI"):
             sample.open()
     nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4)), np.eye(4)), path)
     with pytest.raises(InconsistentInput, match=r"must be 4-D.*\(2, 3, 4\)"):

@@ -93,8 +93,7 @@ def dataset_description(source: dict[str, Any], links: dict[str, str]) -> dict[s
         "DatasetLinks": links,
         "HowToAcknowledge": "Cite what logs/CITATION.md names.",
     }
-    if source.get("License"):
-        description["License"] = source["License"]
+    description.update({key: source[key] for key in ("Authors", "License") if source.get(key)})
     return description
 
 

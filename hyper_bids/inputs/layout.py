@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from hyper_bids.settings import InputSettings
 
-__all__ = ["Dataset", "Recording", "open_dataset"]
+__all__ = ["Dataset", "Recording", "find_participants", "open_dataset"]
 
 _NEVER_INDEXED = r"^/(stimuli|code|sourcedata|derivatives|models|logs|figures|docs)(/|$)"
 _HIDDEN = r"/\."
@@ -91,7 +91,7 @@ def open_dataset(
     derivatives = parse_derivatives(inputs.derivatives, root)
     if inputs.space is not None and not derivatives:
         raise UsageError(f"--space {inputs.space} needs preprocessed BOLD; name its folder with --derivatives.")
-    labels = _participants(root, participants)
+    labels = find_participants(root, participants)
     index = _Index(root, labels, read_queries(inputs.bids_filter_file), database_dir)
 
     runs = _runs(index.paths("bold"), index.paths("events"))
@@ -131,7 +131,17 @@ def _description(root: Path) -> dict[str, Any]:
         raise InvalidDataset(str(error)) from error
 
 
-def _participants(root: Path, wanted: Sequence[str]) -> tuple[str, ...]:
+def find_participants(bids_dir: Path | str, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the labels of the selected participants (default: all), sorted.
+
+    Raises
+    ------
+    MissingFiles
+        No such folder.
+    NothingSelected
+        No participant at all, or one that was asked for is not there; names those found.
+    """
+    root = _root(bids_dir)
     found = sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir())
     if not found:
         raise NothingSelected(f"{root} holds no participant: there is no folder sub-<label>.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hyper_bids.errors import InconsistentInput
-from hyper_bids.inputs.headers import read_bold_header
+from hyper_bids.inputs.volumes import Header, read_header
 
 _LONGEST = 100.0
 """s; a longer repetition time is a number of ms in the wrong place."""
@@ -40,7 +40,7 @@ def read_sampling(
     InconsistentInput
         No repetition time in either sidecar nor, with a unit, in the header; or one that cannot be.
     """
-    header = read_bold_header(bold) if check_content else None
+    header = _bold_header(bold) if check_content else None
     declared = own.get("RepetitionTime", raw.get("RepetitionTime"))
     if declared is None and "VolumeTiming" in {**raw, **own}:
         raise InconsistentInput(
@@ -65,7 +65,17 @@ def read_sampling(
     if seconds is not None and not 0 < seconds <= _LONGEST:
         raise InconsistentInput(f"{bold}: RepetitionTime {seconds:g} cannot be; it is in seconds and above 0.")
     start = _seconds(bold, "StartTime", {**raw, **own}.get("StartTime", 0.0))
-    return Sampling(seconds or 0.0, start, 0 if header is None else header.n_volumes), notices
+    return Sampling(seconds or 0.0, start, 0 if header is None else header.shape[3]), notices
+
+
+def _bold_header(bold: Path) -> Header:
+    header = read_header(bold)
+    if len(header.shape) != 4 or min(header.shape) < 1:
+        raise InconsistentInput(
+            f"{bold}: a BOLD file must be 4-D (x, y, z, time), this one has shape {header.shape}. "
+            "A single volume (an sbref or a mean image) must not carry the suffix bold."
+        )
+    return header
 
 
 def _seconds(bold: Path, key: str, value: Any) -> float:

@@ -17,6 +17,8 @@ from hyper_bids.errors import InconsistentInput, MissingFiles
 BLOCK = 32
 """Volumes per block."""
 
+_SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+
 
 @dataclass(frozen=True, eq=False)
 class Header:
@@ -29,7 +31,7 @@ class Header:
     dtype : on disk, with byte order
     offset : bytes before the first voxel
     slope, inter : stored value * slope + inter = signal
-    repetition_time : s, 0 where the header has none
+    repetition_time : s, None where the header gives none with a unit
     """
 
     shape: tuple[int, ...]
@@ -38,7 +40,7 @@ class Header:
     offset: int
     slope: float
     inter: float
-    repetition_time: float
+    repetition_time: float | None
 
 
 def read_header(path: Path) -> Header:
@@ -50,14 +52,17 @@ def read_header(path: Path) -> Header:
         The file does not exist, or is no readable NIfTI file.
     """
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
 
     if not Path(path).exists():
         raise MissingFiles(f"{path} does not exist (a broken link? then: datalad get {path}).")
+    damage = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, AttributeError, KeyError, zlib.error)
     try:
         image = nib.load(path)
         header = image.header
         zooms = header.get_zooms()
-        unit = {"msec": 1e-3, "usec": 1e-6}.get(header.get_xyzt_units()[1], 1.0)
+        unit = _SECONDS.get(header.get_xyzt_units()[1], 0.0)
         return Header(
             shape=tuple(int(n) for n in image.shape),
             affine=np.asarray(image.affine, dtype=float),
@@ -65,10 +70,12 @@ def read_header(path: Path) -> Header:
             offset=int(image.dataobj.offset),
             slope=float(image.dataobj.slope),
             inter=float(image.dataobj.inter),
-            repetition_time=float(zooms[3]) * unit if len(zooms) > 3 else 0.0,
+            repetition_time=float(zooms[3]) * unit or None if len(zooms) > 3 else None,
         )
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
-        raise MissingFiles(f"{path} is no readable NIfTI file: {error}. Was it copied completely?") from error
+    except damage as error:
+        raise MissingFiles(
+            f"{path} is no readable NIfTI file ({error}). It is truncated or damaged; copy or download it again."
+        ) from error
 
 
 @contextmanager

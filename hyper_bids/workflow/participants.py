@@ -13,9 +13,18 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
 from hyper_bids.derivatives.tree import publish
 from hyper_bids.derivatives.write import write_text
-from hyper_bids.errors import HyperError, MissingFiles, OutputNotWritable, UsageError, listing
+from hyper_bids.errors import (
+    HyperError,
+    InvalidDataset,
+    MissingFiles,
+    NothingSelected,
+    OutputNotWritable,
+    UsageError,
+    listing,
+)
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput, load_task
+from hyper_bids.registry import resolve
 from hyper_bids.settings import Execution, Settings, write_toml
 from hyper_bids.workflow.execute import execute, read_outputs
 from hyper_bids.workflow.journal import Journal
@@ -28,7 +37,7 @@ from hyper_bids.workflow.resources import available_cpus, available_memory_mb
 class Loaded:
     """What was read before any computation, and who could not be read."""
 
-    dataset: Dataset
+    dataset: Dataset | None
     tasks: dict[str, list[TaskInput]]
     errors: dict[str, HyperError]
 
@@ -79,40 +88,76 @@ def check_folders(bids_dir: Path, output_dir: Path, work_dir: Path, *, dry_run: 
             raise OutputNotWritable(f"Cannot write to {folder}: {error.strerror}. Choose another folder.") from error
 
 
+def check_named(settings: Settings) -> None:
+    """Find out now whether the files and plugins that the options name are there."""
+    from hyper_bids.decode import DECODERS
+    from hyper_bids.generate import GENERATORS
+
+    paths = [("--mask", settings.select.mask), ("--weights", settings.generate.weights)]
+    paths += [("--attributes", Path(name)) for name in settings.evaluate.attributes]
+    for flag, path in paths:
+        if path is not None and not path.exists():
+            raise MissingFiles(f"{flag} {path} does not exist.")
+    for name in settings.decode.decoder:
+        resolve(name, DECODERS, "decoder", ("fit", "predict"))
+    if settings.generate.generator not in (None, "none"):
+        resolve(settings.generate.generator, GENERATORS, "generator", ("generate",))
+
+
 def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Journal) -> Loaded:
     """Validate, find the recordings, and read events, splits and latents of every participant."""
-    from hyper_bids.inputs.layout import open_dataset
+    from hyper_bids.inputs.layout import find_participants, open_dataset
     from hyper_bids.inputs.validate import validate
 
+    check_named(settings)
     if not execution.skip_bids_validation:
         for notice in validate(bids_dir):
             journal.warn(notice)
-    dataset = open_dataset(
-        bids_dir,
-        settings.inputs,
-        participants=execution.participant_label,
-        tasks=execution.task_id,
-        database_dir=execution.bids_database_dir,
-    )
+    datasets: dict[str, Dataset] = {}
     tasks: dict[str, list[TaskInput]] = {}
     errors: dict[str, HyperError] = {}
-    for participant in dataset.participants:
-        journal.open(participant)
+    for participant in find_participants(bids_dir, execution.participant_label):
         try:
+            dataset = open_dataset(
+                bids_dir,
+                settings.inputs,
+                participants=(participant,),
+                tasks=execution.task_id,
+                database_dir=execution.bids_database_dir,
+            )
+            journal.open(participant)
             tasks[participant] = [
                 load_task(dataset, participant, task, settings.inputs) for task in dataset.tasks(participant)
             ]
+            datasets[participant] = dataset
+        except (UsageError, InvalidDataset):
+            raise
         except HyperError as error:
             tasks.pop(participant, None)
             errors[participant] = error
-            journal.fail(f"sub-{participant}: {error}", participant)
-    for notice in dataset.notices:
+    errors = _without_the_absent(errors, tasks, execution, journal)
+    for participant, error in errors.items():
+        journal.open(participant)
+        journal.fail(f"sub-{participant}: {error}", participant)
+    for notice in dict.fromkeys(notice for dataset in datasets.values() for notice in dataset.notices):
         journal.warn(notice)
     for participant, loaded in tasks.items():
         for task in loaded:
             for notice in task.notices:
                 journal.warn(f"sub-{participant} {task.task}: {notice}", participant)
-    return Loaded(dataset, tasks, errors)
+    return Loaded(next(iter(datasets.values()), None), tasks, errors)
+
+
+def _without_the_absent(
+    errors: dict[str, HyperError], tasks: dict[str, list[TaskInput]], execution: Execution, journal: Journal
+) -> dict[str, HyperError]:
+    """A participant without runs of the task is a notice, unless asked for by name or alone."""
+    absent = [name for name, error in errors.items() if isinstance(error, NothingSelected)]
+    if execution.participant_label or not tasks:
+        return errors
+    for participant in absent:
+        journal.warn(f"sub-{participant} is left out: {errors[participant]}")
+    return {name: error for name, error in errors.items() if name not in absent}
 
 
 def limits(execution: Execution) -> tuple[int, float]:
@@ -331,9 +376,10 @@ def describe(loaded: Loaded, output_dir: Path, settings: Settings, execution: Ex
     """Print what would be done (``--dry-run``)."""
     n_procs, memory_gb = limits(execution)
     print(f"hyper {__version__}, dry run: nothing is written")
-    print(f"dataset: {loaded.dataset.root}  settings: {settings.digest()}")
-    for name, folder in (loaded.dataset.derivatives or {}).items():
-        print(f"preprocessed data: {name} = {folder}")
+    if loaded.dataset is not None:
+        print(f"dataset: {loaded.dataset.root}  settings: {settings.digest()}")
+        for name, folder in (loaded.dataset.derivatives or {}).items():
+            print(f"preprocessed data: {name} = {folder}")
     for participant, tasks in loaded.tasks.items():
         for task in tasks:
             _describe_task(participant, task, output_dir, settings, n_procs)
