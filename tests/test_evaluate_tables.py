@@ -14,7 +14,7 @@ from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
 from hyper_bids.evaluate.group import group_interval, group_metrics, group_stats, stouffer, stouffer_two_sided
 from hyper_bids.evaluate.participant import participant_metrics
 from hyper_bids.evaluate.stats import NOT_TESTED, STATS_COLUMNS, References, Refits, participant_stats
-from hyper_bids.evaluate.words import verdict
+from hyper_bids.report.words import NAMES, verdict
 
 METRIC_COLUMNS = [
     *("stimulus_id", "n_repeats", "latent_similarity", "latent_similarity_mse", "latent_correlation", "latent_cosine"),
@@ -293,3 +293,7 @@ def test_every_column_is_described(latents, rng, study):
     assert "no feature network" in entries["feature_similarity"]["Description"]
     assert "big_smile" in entries["attribute_big_smile_true"]["LongName"]
     assert set(stats_dictionary(group_stats(*study).columns)) == {"participant_id", *STATS_COLUMNS}
+
+
+def test_the_report_calls_every_metric_by_its_name():
+    assert {name: NAMES[name] for name in METRICS} == {name: metric.long_name for name, metric in METRICS.items()}

@@ -13,10 +13,12 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +74,20 @@ class StepInterface(SimpleInterface):
 
 
 def start_worker(cwd: str, debug: bool) -> None:
-    """Prepare a worker process: its folder, and nipype's log as quiet as the main process's."""
+    """Prepare a worker process: its folder, nipype's log as quiet as the main process's, and its end.
+
+    A worker whose main process was killed would wait for its next task for ever.
+    """
     process_initializer(cwd)
     _quieten(debug)
+    main_process = multiprocessing.parent_process()
+    if main_process is not None:
+        threading.Thread(target=_end_with, args=(main_process.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _quieten(debug: bool) -> None:

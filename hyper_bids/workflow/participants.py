@@ -85,7 +85,8 @@ def check_folders(bids_dir: Path, output_dir: Path, work_dir: Path, *, dry_run: 
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise OutputNotWritable(f"Cannot write to {folder}: {error.strerror}. Choose another folder.") from error
+            flag = "another work folder with -w" if folder == work_dir else "another output folder"
+            raise OutputNotWritable(f"Cannot write to {folder}: {error.strerror}. Choose {flag}.") from error
 
 
 def check_named(settings: Settings) -> None:

@@ -1,0 +1,44 @@
+"""Audit items as traffic lights with words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TITLES = {
+    "Overlap": "Training and test set are apart",
+    "SameLatents": "No latents shared between the sets",
+    "DataScale": "Enough training stimuli for the latents",
+    "DimensionCollapse": "Predictions vary in many dimensions",
+    "Baselines": "Closer to the truth than a guess",
+}
+LIGHTS = {"PASS": ("pass", "✓"), "WARN": ("warning", "!"), "FAIL": ("fail", "✕")}
+
+
+@dataclass(frozen=True)
+class AuditItem:
+    """One check: its light is also a word and a sign, for readers who do not see the colour."""
+
+    title: str
+    status: str
+    word: str
+    sign: str
+    text: str
+
+
+def audit_items(content: Mapping[str, Any]) -> list[AuditItem]:
+    """Return the checks of an audit.json, failures first, then warnings.
+
+    >>> audit_items({"Overlap": {"Status": "FAIL", "Text": "2 stimuli are in both sets."}})[0].word
+    'fail'
+    """
+    items = []
+    for name, check in content.items():
+        if not (isinstance(check, Mapping) and check.get("Status") in LIGHTS):
+            continue
+        title = TITLES.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+        word, sign = LIGHTS[check["Status"]]
+        items.append(AuditItem(title, check["Status"], word, sign, str(check.get("Text", ""))))
+    return sorted(items, key=lambda item: ("FAIL", "WARN", "PASS").index(item.status))

@@ -1,0 +1,46 @@
+"""Participants beside each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hyper_bids.report.canvas import BLUE, GREY, ORANGE, Drawing, draw, new_figure, style
+
+
+def participants_figure(
+    title: str, participants: list[str], rows: list[dict[str, float]], group: dict[str, float]
+) -> Drawing:
+    """Draw one metric: every participant with a 95 % interval and the null, the group below.
+
+    Parameters
+    ----------
+    participants : m labels
+    rows : m mappings with mean, ci_low, ci_high, null_mean, null_sd, chance; NaN where unknown
+    group : the same of the group
+    """
+    names = [*participants, "group"]
+    with style():
+        figure = new_figure(440, 104 + 24 * len(names))
+        axes = figure.subplots()
+        if np.isfinite(group["chance"]):
+            axes.axvline(group["chance"], color=GREY, linestyle=":", label=f"chance {group['chance']:.2f}")
+        for y, row in enumerate([*rows, group]):
+            if np.isfinite(row["null_mean"]):
+                spread = 2 * row["null_sd"] if np.isfinite(row["null_sd"]) else 0.0
+                shown = {"label": "permuted, 2 sd"} if y == 0 else {}
+                axes.errorbar(row["null_mean"], y, xerr=spread, fmt="s", color=ORANGE, markersize=4, **shown)
+            bars = np.array([[row["mean"] - row["ci_low"]], [row["ci_high"] - row["mean"]]])
+            axes.errorbar(
+                row["mean"], y, xerr=np.maximum(bars, 0) if np.isfinite(bars).all() else None,
+                fmt="D" if y == len(rows) else "o", color=BLUE, markersize=8 if y == len(rows) else 6,
+            )  # fmt: skip
+        axes.axhline(len(rows) - 0.5, color="#d5d9e0", linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(title)
+        axes.grid(axis="x", color="#eef0f3")
+        axes.set_axisbelow(True)
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside upper left", ncols=2)
+        return draw(figure)

@@ -1,0 +1,258 @@
+"""The group's report: participants beside each other, and what they say together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+
+from hyper_bids import __version__
+from hyper_bids.derivatives.names import Scope, label
+from hyper_bids.derivatives.write import write_text
+from hyper_bids.report import pictures, summary
+from hyper_bids.report.figures_group import participants_figure
+from hyper_bids.report.page import PlacedFigure, place, render
+from hyper_bids.report.read import read_table
+from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, number
+from hyper_bids.report.thumbnails import Quality, Thumbnail, read_picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = "group"
+FIGURES = ("latent_correlation", "pairwise_accuracy", "top1", "ssim")
+"""Metrics that are drawn; the table has them all."""
+
+COLUMNS = ("mean", "sem", "ci_low", "ci_high", "null_mean", "null_sd", "chance")
+
+
+@dataclass(frozen=True)
+class GroupCard:
+    """A stimulus that all participants saw, with everybody's reconstruction."""
+
+    stimulus: str
+    rank: int
+    shown: list[pictures.Shown]
+    score: str
+
+
+@dataclass
+class GroupPart:
+    """What the page says about one task, space, decoder and latent space."""
+
+    key: str
+    title: str
+    where: list[tuple[str, str]]
+    finding: str
+    line: str
+    sentences: list[str]
+    notices: list[str]
+    participants: list[tuple[str, str, list[ScoreRow | None]]]
+    columns: list[str]
+    rows: list[ScoreRow]
+    attributes: list[tuple[ScoreRow, ScoreRow | None]]
+    figures: list[PlacedFigure]
+    cards: list[GroupCard]
+    n_shared: int
+    sorted_by: str
+
+
+def write_group_report(output: Path, tables: list[dict[str, Any]]) -> Path:
+    """Write ``group.html`` into the output folder.
+
+    Parameters
+    ----------
+    output : the output dataset; reconstructions and ``recon.tsv`` are read from it
+    tables : one per task, space, model and latent space: ``task``, ``space``, ``resolution``, ``model``,
+        ``desc``, ``metrics`` (groupmetrics), ``stats`` (groupstats), ``notices``
+
+    Returns
+    -------
+    path of ``group.html``
+    """
+    output = Path(output)
+    description = _description(output)
+    raw = _raw_folder(output, description)
+    problems: list[str] = []
+    parts = [_part(output, raw, table, problems) for table in tables]
+    notices = [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
+    notices += [("WARN", problem) for problem in dict.fromkeys(problems)]
+    html = render(
+        "group.html",
+        name=str(description.get("Name", "hyper")).removeprefix("hyper: "),
+        version=__version__,
+        parts=parts,
+        several=len(parts) > 1,
+        notices=notices,
+        raw=str(raw or "unknown"),
+    )
+    return write_text(output / "group.html", html)
+
+
+def _description(output: Path) -> dict[str, Any]:
+    path = output / "dataset_description.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _raw_folder(output: Path, description: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the dataset that the output was made from; None where it is not here any more."""
+    link = (description.get("DatasetLinks") or {}).get("raw")
+    if not isinstance(link, str):
+        return None
+    parsed = urlparse(link)
+    if parsed.scheme not in ("", "file"):
+        return None
+    folder = Path(os.path.normpath(Path(unquote(parsed.path)) if parsed.scheme else output / link))
+    return folder if folder.is_dir() else None
+
+
+def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: list[str]) -> GroupPart:
+    stats = table["stats"]
+    people = [str(who) for who in dict.fromkeys(stats["participant_id"]) if who != GROUP]
+    together = stats[stats["participant_id"] == GROUP]
+    rows, _ = main_rows(together)
+    finding, line = _line(rows, len(people))
+    found_attributes = attribute_rows(together)
+    own = {who: {row.metric: row for row in main_rows(stats[stats["participant_id"] == who])[0]} for who in people}
+    title = f"{table['task']}, {table['model']}, {table['desc']}"
+    if table["space"]:
+        title += f", {table['space']}"
+    cards, n_shared, column = _cards(output, raw, table, people, problems)
+    told = [row for row in rows if row.metric in summary.TOLD]
+    about = summary.attributes(found_attributes, together)
+    return GroupPart(
+        key=f"part-{label(title)}",
+        title=title,
+        where=_where(table),
+        finding=finding,
+        line=line,
+        sentences=[*(row.sentence for row in told), *([about] if about else [])],
+        notices=[str(notice) for notice in table.get("notices", [])],
+        participants=[_person(output, who, own[who], rows) for who in people],
+        columns=[row.name for row in rows],
+        rows=rows,
+        attributes=found_attributes,
+        figures=_figures(stats, people, rows),
+        cards=cards,
+        n_shared=n_shared,
+        sorted_by=column.replace("_", " "),
+    )
+
+
+def _where(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = {"task": "Task", "space": "Space", "resolution": "Resolution", "model": "Decoder", "desc": "Latent space"}
+    return [(name, str(table[key])) for key, name in names.items() if table.get(key)]
+
+
+def _line(rows: list[ScoreRow], n_people: int) -> tuple[str, str]:
+    finding, line = summary.verdict_line(rows)
+    if n_people == 1:
+        return finding, f"{line} There is one participant: this says nothing about others."
+    return finding, (
+        f"{line} This is about these {n_people} participants taken together; how many people in the population would "
+        "show it is another question."
+    )
+
+
+def _person(
+    output: Path, who: str, own: Mapping[str, ScoreRow], rows: list[ScoreRow]
+) -> tuple[str, str, list[ScoreRow | None]]:
+    name = f"sub-{who.removeprefix('sub-')}"
+    link = f"{name}.html" if (output / f"{name}.html").is_file() else ""
+    return name, link, [own.get(row.metric) for row in rows]
+
+
+def _record(row: pd.Series) -> dict[str, float]:
+    return {name: float(row[name]) if known(row[name]) else float("nan") for name in COLUMNS}
+
+
+def _figures(stats: pd.DataFrame, people: list[str], rows: list[ScoreRow]) -> list[PlacedFigure]:
+    placed = []
+    for row in rows:
+        if row.metric not in FIGURES:
+            continue
+        here = stats[stats["metric"] == row.metric].set_index("participant_id")
+        shown = [who for who in people if who in here.index and known(here.loc[who, "mean"])]
+        drawing = participants_figure(
+            row.name,
+            [f"sub-{who.removeprefix('sub-')}" for who in shown],
+            [_record(here.loc[who]) for who in shown],
+            _record(here.loc[GROUP]),
+        )
+        caption = f"{row.sentence} Bars are 95 % intervals over stimuli (group: over stimuli and participants)."
+        placed.append(place(drawing, f"{row.name} of every participant and of the group", caption))
+    return placed
+
+
+# --- reconstructions side by side
+
+
+def _cards(
+    output: Path, raw: Path | None, table: Mapping[str, Any], people: list[str], problems: list[str]
+) -> tuple[list[GroupCard], int, str]:
+    """Return a card per stimulus that every participant with reconstructions was tested on, best first."""
+    listings = _listings(output, table, people)
+    shared = set.intersection(*(set(found) for found in listings.values())) if listings else set()
+    if not shared:
+        return [], 0, pictures.SORT[0]
+    scores, column = pictures.per_stimulus(_shared_metrics(table["metrics"], shared))
+    ranks = pictures.spread(len(scores))
+    quality = Quality.for_count(len(ranks) * (1 + len(listings)))
+    cards = []
+    for rank in ranks:
+        stimulus = str(scores.index[rank])
+        files = {who: found[stimulus] for who, found in listings.items()}
+        shown = [_stimulus(raw, files, quality, stimulus, problems)]
+        shown += [
+            pictures.Shown(who, _thumbnail(output / recon, quality), f"reconstruction of {stimulus} from {who}")
+            for who, (recon, _) in files.items()
+        ]
+        value = scores.iloc[rank][column]
+        cards.append(GroupCard(stimulus, int(rank) + 1, shown, number(value, 2) if np.isfinite(value) else "n/a"))
+    return cards, len(scores), column
+
+
+def _shared_metrics(metrics: pd.DataFrame, shared: set[str]) -> pd.DataFrame:
+    """Return participants' scores of the shared stimuli, averaged per participant and stimulus first."""
+    here = metrics[metrics["stimulus_id"].astype(str).isin(shared)]
+    numeric = [name for name in here.columns if name not in ("participant_id", "stimulus_id", "fold")]
+    means = here.groupby(["participant_id", "stimulus_id"], sort=True)[numeric].mean()
+    return means.reset_index().drop(columns="participant_id")
+
+
+def _listings(output: Path, table: Mapping[str, Any], people: list[str]) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return participant -> stimulus -> (reconstruction, stimulus file), for those who have reconstructions."""
+    found = {}
+    for who in people:
+        bare = who.removeprefix("sub-")
+        scope = Scope(bare, table["task"], table["space"] or None, table["resolution"] or None)
+        path = output / scope.name("recon", ".tsv", model=table["model"], desc=table["desc"])
+        if path.is_file():
+            rows = read_table(path)
+            found[f"sub-{bare}"] = {
+                str(row["stimulus_id"]): (str(row["recon_file"]), str(row["stim_file"])) for _, row in rows.iterrows()
+            }
+    return found
+
+
+def _stimulus(
+    raw: Path | None, files: Mapping[str, tuple[str, str]], quality: Quality, stimulus: str, problems: list[str]
+) -> pictures.Shown:
+    """Return the picture that was shown, where it still lies in the raw dataset."""
+    alt = pictures.ALTS["shown"].format(stimulus)
+    for _, name in files.values():
+        path = None if raw is None or name == "n/a" else raw / "stimuli" / name
+        if path is not None and path.is_file():
+            pixels = pictures.stimulus_picture(stimulus, {stimulus: str(path)}, problems)
+            return pictures.Shown("shown", None if pixels is None else quality.thumbnail(pixels), alt)
+    return pictures.Shown("shown", None, alt)
+
+
+def _thumbnail(path: Path, quality: Quality) -> Thumbnail | None:
+    return quality.thumbnail(read_picture(path)) if path.is_file() else None

@@ -1,0 +1,119 @@
+"""What was found, in a few plain sentences; a negative result is said as plainly as a positive one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hyper_bids.report.scores import ABOVE, AT, ScoreRow, headline, number
+
+TOLD = ("latent_correlation", "pairwise_accuracy", "top1", "ssim")
+"""Metrics whose tests the summary spells out."""
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun.
+
+    >>> count(1, "run"), count(3, "stimulus", "stimuli")
+    ('1 run', '3 stimuli')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def recorded(participant: str, task: str, facts: Mapping[str, Any]) -> str:
+    """Say who did what, for how long."""
+    runs = facts["runs"]
+    volumes = sum(run["n_volumes"] for run in runs)
+    seconds = sum(run["n_volumes"] * run["repetition_time"] for run in runs)
+    times = sorted({f"{run['repetition_time']:g}" for run in runs}, key=float)
+    trials = sum(run["n_trials"] for run in runs)
+    return (
+        f"sub-{participant} did task {task} in {count(len(runs), 'run')}: {count(volumes, 'volume')} of "
+        f"{' and '.join(times)} s, {seconds / 60:.0f} min in all, with {count(trials, 'trial')} to decode."
+    )
+
+
+def decoded(task: Mapping[str, Any], metrics: pd.DataFrame, decoder: Mapping[str, Any], name: str) -> str:
+    """Say what was predicted from what, and what it was tested on."""
+    folds = decoder.get("Folds", [])
+    voxels = sorted({fold["n_voxels"] for fold in folds})
+    several = f"{voxels[0]} to {voxels[-1]}" if len(voxels) > 1 else "".join(str(n) for n in voxels)
+    n_tested = metrics["stimulus_id"].nunique()
+    latents = decoder.get("NLatents")
+    what = f"the {f'{latents} ' if latents else ''}latents of {task['latent_space']}"
+    learned = f"From {several or 'the'} voxels, the decoder {name} predicted {what}"
+    repeats = metrics["n_repeats"].dropna()
+    if task.get("cross_validate"):
+        return (
+            f"{learned} in {count(len(folds), 'fold')} ({_left_out(task['cross_validate'])}), tested on "
+            f"{count(n_tested, 'stimulus', 'stimuli')} in {count(len(metrics), 'prediction')}."
+        )
+    n_train = f"{folds[0]['n_train']} " if folds else ""
+    each = ""
+    if len(repeats):
+        low, high = int(repeats.min()), int(repeats.max())
+        each = f", each averaged over {count(high, 'repeat') if low == high else f'{low} to {high} repeats'}"
+    return (
+        f"{learned}; it learned from {n_train}training trials and was tested on "
+        f"{count(n_tested, 'stimulus', 'stimuli')} that it was not trained on{each}."
+    )
+
+
+def _left_out(cross_validate: str) -> str:
+    unit = cross_validate.partition(":")[0]
+    return "stimuli are split into folds" if unit == "stimulus" else f"one {unit} left out at a time"
+
+
+def verdict_line(rows: list[ScoreRow]) -> tuple[str, str]:
+    """Return the overall finding and the sentence that says it."""
+    decisive = headline(rows)
+    tested = [row for row in rows if row.finding not in ("not tested", "not computed")]
+    if decisive is None:
+        why = rows[0].sentence if rows else "No metric could be computed."
+        return "not tested", f"The result was not tested. {why}"
+    above = sum(row.finding == ABOVE for row in tested)
+    tally = f"{above} of {count(len(tested), 'tested metric')} above chance at p < 0.05, not corrected for their number"
+    if decisive.finding == ABOVE:
+        return ABOVE, f"What was seen could be decoded above chance, judged by {decisive.name.lower()} ({tally})."
+    rest = " The other metrics do not change that: of several tests some fall below 0.05 by chance." if above else ""
+    return AT, (
+        f"The result is at chance: by {decisive.name.lower()} these data give no evidence that what was seen could be "
+        f"decoded ({tally}).{rest}"
+    )
+
+
+def against_zero(rows: list[ScoreRow], stats: pd.DataFrame) -> str:
+    """Say what picture similarity is worth: the score of a picture made without any brain data."""
+    means = stats.set_index("metric")["mean"]
+    shown = next((row for row in rows if row.metric == "ssim"), None)
+    if shown is None or pd.isna(means.get("ssim_zero", float("nan"))):
+        return ""
+    gap = float(means["ssim"] - means["ssim_zero"])
+    zero = number(means["ssim_zero"], 2)
+    if gap <= 0:
+        return (
+            f"Mind the baseline: the picture of the zero latent, made without brain data, has a structural similarity "
+            f"of {zero}, no less than the reconstructions."
+        )
+    return f"The picture of the zero latent, made without brain data, has a structural similarity of {zero}."
+
+
+def attributes(rows: list[tuple[ScoreRow, ScoreRow | None]], stats: pd.DataFrame) -> str:
+    """Say which attributes were predicted; "" where there are none."""
+    if not rows:
+        return ""
+    means = stats.set_index("metric")["mean"]
+    found = [row for row, _ in rows if row.finding == ABOVE]
+    listed = ", ".join(f"{row.metric.removeprefix('attribute_')} (r = {number(means[row.metric], 2)})" for row in found)
+    others = [row.metric.removeprefix("attribute_") for row, _ in rows if row.finding != ABOVE]
+    text = f"Attributes: {len(found)} of {len(rows)} predicted above chance"
+    text += f": {listed}" if found else ""
+    return text + (f"; not {', '.join(others)}." if others and found else ".")
+
+
+def told(rows: list[ScoreRow]) -> list[str]:
+    """Return the sentences of the metrics that a reader asks for first."""
+    known = {row.metric: row.sentence for row in rows}
+    return [known[name] for name in TOLD if name in known]
