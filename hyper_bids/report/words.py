@@ -24,7 +24,7 @@ NAMES = {
     "top1": "Full identification",
     "latent_dimension_correlation": "Latent dimension correlation",
 }
-"""Metric -> what a person calls it. The report reads files and knows no metric's code; a test holds the two together."""
+"""Metric -> what a person calls it. The report reads files and knows no metric; a test holds the two together."""
 
 
 def long_name(metric: str) -> str:
