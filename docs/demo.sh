@@ -11,7 +11,7 @@ echo "== 1 of 3: simulate two participants who look at drawn faces"
 "$BIN/hyper-tools" simulate "$DEMO/bids"
 for participant in 01 02; do
   echo "== 2 of 3: decode sub-$participant"
-  "$BIN/hyper" "$DEMO/bids" "$DEMO/out" participant --participant-label "$participant" -w "$DEMO/work" "${cpus[@]}"
+  "$BIN/hyper" "$DEMO/bids" "$DEMO/out" participant --participant-label "$participant" --n-voxels 1200 -w "$DEMO/work" "${cpus[@]}"
 done
 echo "== 3 of 3: the group"
 "$BIN/hyper" "$DEMO/bids" "$DEMO/out" group

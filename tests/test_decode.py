@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from hyper_bids.data import Latents, Responses, VoxelGrid
 from hyper_bids.decode import DECODERS
-from hyper_bids.decode.crossvalidate import decode, null_labels, refit
-from hyper_bids.decode.folds import make_folds, permuted_labels
+from hyper_bids.decode.crossvalidate import decode, null_stimuli, refit
+from hyper_bids.decode.folds import make_folds, permuted_stimuli
 from hyper_bids.decode.ridge import ALPHAS, Ridge
 from hyper_bids.decode.select import TopZ, all_voxels
 from hyper_bids.errors import InconsistentInput, UsageError
@@ -76,11 +76,11 @@ def test_grouped_errors_equal_refitting_without_the_group(planted):
 def test_refits_equal_fitting_anew(planted, rng):
     X, Z, X_test = planted
     groups = np.arange(len(X)) % 4
-    targets = np.stack([Z[rng.permutation(len(Z))] for _ in range(3)])
+    rows = np.stack([rng.permutation(len(Z)) for _ in range(3)])
     for shared in (False, True):
-        got = Ridge(shared=shared).predict_refitted(X, targets, X_test, groups=groups)
-        for k, labels in enumerate(targets):
-            wanted = Ridge(shared=shared).fit(X, labels, groups=groups).predict(X_test)
+        got = Ridge(shared=shared).predict_refitted(X, Z, rows, X_test, groups=groups)
+        for k, own in enumerate(rows):
+            wanted = Ridge(shared=shared).fit(X, Z[own], groups=groups).predict(X_test)
             np.testing.assert_allclose(got[k], wanted, atol=1e-4)
 
 
@@ -154,7 +154,8 @@ def test_one_run_is_no_fold(rng):
 def test_permutations_move_whole_stimuli_within_their_block(rng, unit):
     responses, _ = experiment(rng)
     trials = responses.trials
-    for labels in permuted_labels(trials, unit, 20, seed=3):
+    stimuli, rows = permuted_stimuli(trials, unit, 20, seed=3)
+    for labels in stimuli[rows]:
         blocks = np.zeros(len(trials)) if unit == "stimulus" else trials[unit]
         moved = pd.DataFrame({"block": blocks, "old": trials["stimulus_id"], "new": labels})
         assert (moved.groupby(["block", "old"])["new"].nunique() == 1).all()
@@ -193,24 +194,54 @@ def test_selection_never_sees_the_test_trials(rng):
 def test_refits_follow_the_rows_and_the_permuted_labels(rng):
     responses, latents = experiment(rng)
     folds = make_folds(responses.trials, "run", None, seed=0)
-    labels, _ = null_labels(Ridge, responses, latents, folds, "run", 5, seed=1)
-    values, stimuli = refit(responses, latents, folds, all_voxels, Ridge, labels)
+    rows, _ = null_stimuli(Ridge, responses, latents, folds, "run", 5, seed=1)
+    values, stimuli = refit(responses, latents, folds, all_voxels, Ridge, rows)
+    names = np.array(latents.stimuli)
+    labels = names[rows]
     for draw in range(5):
         relabelled = Responses(
             responses.values, responses.trials.assign(stimulus_id=labels[draw]), responses.grid
         )
         wanted = decode(relabelled, latents, make_folds(relabelled.trials, "run", None, seed=0), all_voxels, Ridge)
         table = wanted.rows.assign(row=range(len(wanted.rows))).set_index(["fold", "stimulus_id"])["row"]
-        found = [table[key] for key in zip(wanted.rows["fold"], stimuli[draw], strict=True)]
+        found = [table[key] for key in zip(wanted.rows["fold"], names[stimuli[draw]], strict=True)]
         np.testing.assert_allclose(values[draw], wanted.values[found], atol=1e-4)
 
 
 def test_a_foreign_decoder_gets_fewer_refits_and_says_so(rng):
     responses, latents = experiment(rng, n_runs=2)
     folds = make_folds(responses.trials, "run", None, seed=0)
-    labels, notice = null_labels(SklearnRidge, responses, latents, folds, "run", 1000, seed=1)
-    assert len(labels) == 100 and "100 instead of 1000" in notice
-    values, _ = refit(responses, latents, folds, all_voxels, SklearnRidge, labels[:3])
-    first = SklearnRidge().fit(responses.values[folds[0].train], latents.rows(labels[0, folds[0].train]))
+    rows, notice = null_stimuli(SklearnRidge, responses, latents, folds, "run", 1000, seed=1)
+    assert len(rows) == 100 and "100 instead of 1000" in notice
+    values, _ = refit(responses, latents, folds, all_voxels, SklearnRidge, rows[:3])
+    first = SklearnRidge().fit(responses.values[folds[0].train], latents.values[rows[0, folds[0].train]])
     tested = [rows[0] for rows in folds[0].test.values()]
     np.testing.assert_allclose(values[0, : len(tested)], first.predict(responses.values[tested]), atol=1e-5)
+
+
+def test_a_null_that_costs_too_much_is_left_out_and_says_so(rng, monkeypatch):
+    from hyper_bids.decode import crossvalidate
+
+    responses, latents = experiment(rng)
+    folds = make_folds(responses.trials, "run", None, seed=0)
+    one = sum(2.0 * len(fold.train) ** 2 * 4 * 21 for fold in folds)
+    monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 50.5 * one)
+    rows, notice = null_stimuli(Ridge, responses, latents, folds, "run", 1000, seed=1)
+    assert len(rows) == 50 and "50 instead of 1000" in notice
+    monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 3 * one)
+    rows, notice = null_stimuli(Ridge, responses, latents, folds, "run", 1000, seed=1)
+    assert len(rows) == 0 and "no permutations" in notice
+
+
+def test_every_fold_reports_guesses_and_single_item_invariance(rng):
+    responses, latents = experiment(rng, signal=2.0)
+    folds = make_folds(responses.trials, "stimulus", 3, seed=0)
+    decoded = decode(responses, latents, folds, all_voxels, Ridge)
+    for row, (label, name) in enumerate(zip(decoded.rows["stimulus_id"], decoded.rows["fold"], strict=True)):
+        fold = next(fold for fold in folds if fold.name == name)
+        training = latents.rows(sorted(set(responses.trials["stimulus_id"].iloc[fold.train])))
+        np.testing.assert_allclose(decoded.training_mean[row], training.mean(axis=0), atol=1e-6)
+        distance = np.linalg.norm(training - decoded.values[row], axis=1)
+        np.testing.assert_array_equal(decoded.nearest[row], training[distance.argmin()])
+        assert not (decoded.nearest[row] == latents.rows([label])[0]).all()
+    assert max(fit.alone_difference for fit in decoded.fits) == 0.0

@@ -15,9 +15,11 @@ from hyper_bids.evaluate import METRICS
 from hyper_bids.evaluate.attributes import attribute_correlations, attribute_scores, partial_correlation
 from hyper_bids.evaluate.baselines import baseline_scores, random_latents, random_prediction_p
 from hyper_bids.evaluate.confidence import bootstrap_correlation, bootstrap_mean, percentiles
+from hyper_bids.evaluate.decoded import Decoded
 from hyper_bids.evaluate.latent import latent_dimension_correlation
 from hyper_bids.evaluate.nulls import permutation_draws, permutation_p, stimulus_permutations
 from hyper_bids.evaluate.refits import mean_per_stimulus, refit_statistics, row_scores
+from hyper_bids.evaluate.stats import Refits, participant_stats
 
 
 def test_few_stimuli_are_enumerated_and_many_are_sampled(rng):
@@ -197,3 +199,33 @@ def test_zeros_pass_hypers_random_latent_test_without_any_brain(rng):
     zeros = baseline_scores(similarity.matrix, np.zeros((1, 512)), true)
     assert random_prediction_p(zeros, random) == 1 / 1001
     assert random_prediction_p(random[0], random) > 0.001
+
+
+def test_attributes_of_what_is_left_out_are_tested_by_refits_not_by_t(rng):
+    """Leave one stimulus out, pure noise: r leans below 0, t calls that significant, refits do not."""
+    from sklearn.linear_model import Ridge
+
+    candidates = Latents(rng.normal(size=(12, 4)), tuple(f"s{k}" for k in range(12)), "space")
+    X, direction = rng.normal(size=(12, 5)), np.ones(4)
+
+    def predict(Z):
+        kept = [np.delete(np.arange(12), k) for k in range(12)]
+        return np.stack([Ridge(1e3).fit(X[rows], Z[rows]).predict(X[[k]])[0] for k, rows in enumerate(kept)])
+
+    own = np.stack([rng.permutation(12) for _ in range(60)])
+    refits = np.stack([predict(candidates.values[rows]) for rows in own])
+    statistics = refit_statistics(refits, own, candidates, directions={"age": direction})
+    decoded = Decoded(
+        predict(candidates.values), candidates.stimuli, candidates, folds=candidates.stimuli,
+        directions={"age": direction, "pose": np.array([1.0, -1.0, 0.0, 0.0])},
+    )  # fmt: skip
+    table = participant_stats(decoded, refits=Refits(statistics=statistics)).set_index("metric")
+    assert table.loc["attribute_age", "null_mean"] < -0.5
+    assert table.loc["attribute_age", "p_value"] > 0.05 and "refits" in table.loc["attribute_age", "p_method"]
+    for untested in ("attribute_pose", "attribute_age_partial"):
+        assert np.isnan(table.loc[untested, "p_value"])
+    assert np.isnan(table.loc["pairwise_accuracy", "chance"]), "theory's 0.5 is not chance for what was left out"
+    whole = predict(candidates.values) @ direction / 2
+    assert table.loc["attribute_age", "mean"] == pytest.approx(
+        np.corrcoef(whole, candidates.values @ direction)[0, 1], abs=1e-9
+    )

@@ -18,7 +18,7 @@ from hyper_bids.glm.design import (
     run_design,
     variance_inflation,
 )
-from hyper_bids.glm.fit import accumulate, estimate
+from hyper_bids.glm.fit import accumulate, estimate, model_dof
 from hyper_bids.glm.hrf import HRFS, regressors
 from hyper_bids.glm.tails import exact_z, z_from_t
 from hyper_bids.inputs.confounds import read_confounds
@@ -177,6 +177,37 @@ def test_a_trial_after_the_end_is_reported_and_not_used(rng):
     events["onset"] += 1e4
     with pytest.raises(InconsistentInput, match="14 of its 14 trials lie outside the run"):
         run_design(events, N_VOLUMES, TR)
+
+
+def test_short_and_long_events_of_one_run_are_all_used(rng):
+    events = events_table(rng, n=10, spacing=14.0)
+    events["duration"] = [20.0, 0.0] * 5
+    assert len(run_design(events, N_VOLUMES, TR).trial_rows) == 10
+
+
+def test_a_trial_cut_off_by_the_end_is_kept_while_its_response_shows(rng):
+    events = events_table(rng)
+    end = (N_VOLUMES - 1) * TR
+    events.loc[13, "onset"] = end - 5.0
+    assert 13 in run_design(events, N_VOLUMES, TR).trial_rows
+    events.loc[13, "onset"] = end - 1.5
+    assert 13 not in run_design(events, N_VOLUMES, TR).trial_rows
+
+
+def test_a_sample_that_is_listed_as_an_ignored_event_too_is_refused(rng):
+    events = events_table(rng)
+    double = events.iloc[[4]].assign(role="ignore", trial_type="cue")
+    design = run_design(pd.concat([events, double], ignore_index=True), N_VOLUMES, TR)
+    with pytest.raises(InconsistentInput, match=r"trial 5 of the run.*listed twice"):
+        check_rank(design, "lss", "run-1")
+
+
+def test_no_degrees_of_freedom_is_an_error(rng):
+    events = events_table(rng, n=70, spacing=1.2).assign(trial_type=[f"kind{k}" for k in range(70)])
+    design = run_design(events, 60, TR)
+    with pytest.raises(InconsistentInput, match="no degrees of freedom"):
+        model_dof(design, "lss", "condition")
+    assert (model_dof(design, "lss", "one") == 60 - 2 - design.nuisance.shape[1]).all()
 
 
 def test_dummy_scans_leave_the_clock_alone(rng):

@@ -11,6 +11,10 @@ COLLAPSED = 0.1
 """Share of the latents' effective dimensions below which predictions have collapsed."""
 
 
+SAME = 1e-5
+"""Relative change of a prediction that rounding may make."""
+
+
 def participation_ratio(values: np.ndarray) -> float:
     """Effective number of dimensions of ``(n, k)``: ``(sum l)^2 / sum l^2`` over covariance eigenvalues l.
 
@@ -25,42 +29,53 @@ def participation_ratio(values: np.ndarray) -> float:
 
 
 def audit(
+    *,
     true: np.ndarray,
     predicted: np.ndarray,
+    training_mean: np.ndarray,
+    nearest: np.ndarray,
     training: np.ndarray,
-    stimuli: Sequence[str],
-    training_stimuli: set[str],
+    shared_stimuli: Sequence[str],
     cross_validated: bool,
+    alone_difference: float,
+    constant_latents: Sequence[int],
+    null_notices: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Check one decoder's predictions.
 
     Parameters
     ----------
     true, predicted : (n_rows, n_latents) of the test rows
+    training_mean : (n_rows, n_latents) mean training latent of the row's fold
+    nearest : (n_rows, n_latents) the fold's training latent nearest to the prediction
     training : (n_stimuli, n_latents) distinct training latents
-    stimuli : n_rows labels
-    training_stimuli : labels that were trained on
-    cross_validated : whether a stimulus may be in both sets
+    shared_stimuli : stimuli that are in the training and the test set
+    cross_validated : whether that is by design
+    alone_difference : largest change of a prediction when its trial is predicted alone
+    constant_latents : latents that do not vary over a fold's training trials
+    null_notices : what limits the null distribution
 
     Returns
     -------
     check -> {"Status", "Text", and its figures}
     """
     return {
-        "Overlap": _overlap(stimuli, training_stimuli, cross_validated),
+        "Overlap": _overlap(shared_stimuli, cross_validated),
         "SameLatents": _same_latents(true, training, cross_validated),
+        "SingleItem": _single_item(alone_difference, predicted),
         "DataScale": _data_scale(training),
+        "ConstantLatents": _constant(constant_latents),
         "DimensionCollapse": _collapse(true, predicted),
-        "Baselines": _baselines(true, predicted, training),
+        "Baselines": _baselines(true, predicted, training_mean, nearest),
+        **({"NullDistribution": {"Status": "WARN", "Text": " ".join(null_notices)}} if null_notices else {}),
     }
 
 
-def _overlap(stimuli: Sequence[str], training: set[str], cross_validated: bool) -> dict[str, Any]:
-    shared = sorted(set(stimuli) & training)
+def _overlap(shared: Sequence[str], cross_validated: bool) -> dict[str, Any]:
     if cross_validated:
         return {"Status": "PASS", "Text": "cross-validated: no trial is in the training and the test set of a fold."}
     if shared:
-        return {"Status": "FAIL", "Text": f"{len(shared)} stimuli are in both sets.", "Stimuli": shared}
+        return {"Status": "FAIL", "Text": f"{len(shared)} stimuli are in both sets.", "Stimuli": list(shared)}
     return {"Status": "PASS", "Text": "no stimulus is in both the training and the test set."}
 
 
@@ -72,6 +87,23 @@ def _same_latents(true: np.ndarray, training: np.ndarray, cross_validated: bool)
     if same:
         return {"Status": "WARN", "Text": f"{same} test stimuli have exactly the latents of a training stimulus."}
     return {"Status": "PASS", "Text": "no test stimulus has exactly the latents of a training stimulus."}
+
+
+def _single_item(difference: float, predicted: np.ndarray) -> dict[str, Any]:
+    """Predictions may not depend on which other trials are predicted with them."""
+    scale = float(np.abs(predicted).max())
+    alone = difference <= SAME * max(scale, 1e-12)
+    text = "a trial is predicted the same alone and among others."
+    if not alone:
+        text = f"a trial predicted alone differs by up to {difference:.3g}: predictions use other test trials."
+    return {"Status": "PASS" if alone else "FAIL", "Text": text, "LargestDifference": float(f"{difference:.6g}")}
+
+
+def _constant(latents: Sequence[int]) -> dict[str, Any]:
+    if not latents:
+        return {"Status": "PASS", "Text": "every latent varies over the training trials."}
+    text = f"{len(latents)} latents do not vary over a fold's training trials and are predicted by their mean."
+    return {"Status": "WARN", "Text": text, "Latents": list(latents)}
 
 
 def _data_scale(training: np.ndarray) -> dict[str, Any]:
@@ -97,21 +129,30 @@ def _collapse(true: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _baselines(true: np.ndarray, predicted: np.ndarray, training: np.ndarray) -> dict[str, Any]:
-    """Mean squared error per latent of the decoder, of zeros and of the training mean."""
+def _baselines(
+    true: np.ndarray, predicted: np.ndarray, training_mean: np.ndarray, nearest: np.ndarray
+) -> dict[str, Any]:
+    """Mean squared error per latent: of the decoder, of guesses without brain data, and of retrieval."""
 
     def error(guess: np.ndarray) -> float:
         return float(((np.asarray(true, dtype=np.float64) - guess) ** 2).mean())
 
-    errors = {"Decoder": error(predicted), "Zero": error(np.zeros(1)), "TrainingMean": error(training.mean(axis=0))}
-    best = min(errors["Zero"], errors["TrainingMean"])
-    beaten = errors["Decoder"] < best
+    errors = {
+        "Decoder": error(predicted),
+        "Zero": error(np.zeros(1)),
+        "TrainingMean": error(training_mean),
+        "NearestTrainingStimulus": error(nearest),
+    }
+    beaten = errors["Decoder"] < min(errors["Zero"], errors["TrainingMean"])
     text = (
         f"mean squared error {errors['Decoder']:.4g}; predicting the training mean gives {errors['TrainingMean']:.4g}, "
-        f"zeros {errors['Zero']:.4g}."
+        f"zeros {errors['Zero']:.4g}, the training stimulus nearest to the prediction "
+        f"{errors['NearestTrainingStimulus']:.4g}."
     )
     if not beaten:
         text += " The decoder's distances to the truth are no smaller than those of a guess without brain data."
+    elif errors["Decoder"] >= errors["NearestTrainingStimulus"]:
+        text += " Showing the nearest training stimulus would do as well: this may be retrieval."
     return {
         "Status": "PASS" if beaten else "WARN",
         "Text": text,

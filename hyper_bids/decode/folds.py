@@ -89,20 +89,27 @@ def _stimulus_folds(trials: pd.DataFrame, n_folds: int, seed: int) -> list[Fold]
     ]
 
 
-def permuted_labels(trials: pd.DataFrame, unit: str, n_permutations: int, seed: int) -> np.ndarray:
-    """Labels of all trials with whole stimuli exchanged, ``(n_permutations, n_trials)``.
+def permuted_stimuli(
+    trials: pd.DataFrame, unit: str, n_permutations: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exchange whole stimuli among the trials.
 
     A stimulus moves with all its repeats. With run (session) folds stimuli are exchanged
     within runs (sessions), so that what differs between runs stays out of the null;
     with stimulus folds over the whole experiment (METHODS.md section 6).
+
+    Returns
+    -------
+    stimuli : (n_stimuli,) distinct labels, sorted
+    rows : (n_permutations, n_trials) int32, the stimulus that each trial stands for
     """
     rng = generator(seed, "label permutations")
-    stimuli = trials["stimulus_id"].to_numpy(str)
+    stimuli, own = np.unique(trials["stimulus_id"].to_numpy(str), return_inverse=True)
     blocks = np.zeros(len(trials), dtype=int) if unit == "stimulus" else trials[unit].to_numpy(str)
-    labels = np.empty((n_permutations, len(trials)), dtype=stimuli.dtype)
+    rows = np.empty((n_permutations, len(trials)), dtype=np.int32)
     for block in dict.fromkeys(blocks.tolist()):
-        rows = np.flatnonzero(blocks == block)
-        distinct, which = np.unique(stimuli[rows], return_inverse=True)
+        here = np.flatnonzero(blocks == block)
+        distinct, which = np.unique(own[here], return_inverse=True)
         for draw in range(n_permutations):
-            labels[draw, rows] = distinct[rng.permutation(len(distinct))][which]
-    return labels
+            rows[draw, here] = distinct[rng.permutation(len(distinct))][which]
+    return stimuli, rows

@@ -79,7 +79,7 @@ class Ridge(RegressorMixin, BaseEstimator):
         return np.stack([coef @ row for row in X]) + self.intercept_ if len(X) else np.zeros((0, len(coef)))
 
     def predict_refitted(
-        self, X: np.ndarray, targets: np.ndarray, X_test: np.ndarray, groups: np.ndarray | None = None
+        self, X: np.ndarray, Z: np.ndarray, rows: np.ndarray, X_test: np.ndarray, groups: np.ndarray | None = None
     ) -> np.ndarray:
         """Predictions after refitting to other labels of the same trials, penalties chosen anew.
 
@@ -87,25 +87,27 @@ class Ridge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        targets : (n_sets, n_trials, n_latents)
+        Z : (n_stimuli, n_latents)
+        rows : (n_sets, n_trials) int, the row of Z that each trial stands for in each set
 
         Returns
         -------
         (n_sets, n_test, n_latents) float32
         """
-        X, _ = _checked(X, targets[0])
+        Z = np.asarray(Z, dtype=np.float64)
+        X, _ = _checked(X, Z[rows[0]])
         decomposition = _Decomposition(X, self.standardize)
         _, labels = inner_folds(groups, len(X))
         test = decomposition.project(np.asarray(X_test, dtype=np.float64))
-        n_sets, n_trials, n_latents = targets.shape
-        out = np.empty((n_sets, len(test), n_latents), dtype=np.float32)
+        n_trials, n_latents = len(X), Z.shape[1]
+        out = np.empty((len(rows), len(test), n_latents), dtype=np.float32)
         step = 1 if self.shared else max(1, COLUMNS // n_latents)
-        for start in range(0, n_sets, step):
-            part = targets[start : start + step].astype(np.float64)
-            Z = part.transpose(1, 0, 2).reshape(n_trials, -1)
-            alpha = decomposition.choose(Z, labels, tuple(self.alphas), self.shared)
-            mean = Z.mean(axis=0)
-            predicted = test @ decomposition.dual(Z - mean, alpha) + mean
+        for start in range(0, len(rows), step):
+            part = Z[rows[start : start + step]]
+            targets = part.transpose(1, 0, 2).reshape(n_trials, -1)
+            alpha = decomposition.choose(targets, labels, tuple(self.alphas), self.shared)
+            mean = targets.mean(axis=0)
+            predicted = test @ decomposition.dual(targets - mean, alpha) + mean
             out[start : start + step] = predicted.reshape(len(test), len(part), n_latents).transpose(1, 0, 2)
         return out
 

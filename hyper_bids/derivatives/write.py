@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import tempfile
@@ -84,12 +83,12 @@ def write_tsv(path: Path, table: pd.DataFrame) -> Path:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """Write arrays without pickle; equal arrays give equal bytes."""
+    """Write arrays without pickle, one after the other; equal arrays give equal bytes."""
     import numpy as np
 
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
-    return write_bytes(path, buffer.getvalue())
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **{name: np.asarray(value) for name, value in arrays.items()})
+    return Path(path)
 
 
 def write_volume(path: Path, values: np.ndarray, grid: VoxelGrid) -> Path:

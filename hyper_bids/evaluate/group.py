@@ -123,7 +123,9 @@ def _combined_p(rows: pd.DataFrame, metric: str) -> tuple[float, str]:
     if len(tested) == 1 and len(rows) == 1:
         return float(p_values[0]), f"{tested['p_method'].iloc[0]} in the one participant"
     if metric.startswith("attribute_"):
-        p, sides = stouffer_two_sided(p_values, np.sign(tested["mean"].to_numpy(float))), "two-sided, signed "
+        # an r is above or below what chance gives: 0, or the mean of refits where cross-validated
+        effects = tested["mean"].to_numpy(float) - tested["null_mean"].fillna(0.0).to_numpy(float)
+        p, sides = stouffer_two_sided(p_values, np.sign(effects)), "two-sided, signed "
     else:
         p, sides = stouffer(p_values), ""
     few = "" if len(tested) == len(rows) else f" ({len(rows) - len(tested)} not tested)"

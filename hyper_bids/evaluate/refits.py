@@ -8,10 +8,13 @@ exactly as the observed one: per row, averaged per (permuted) stimulus, then ove
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from hyper_bids.data import Latents
 from hyper_bids.errors import InconsistentInput, listing
+from hyper_bids.evaluate.attributes import attribute_scores
 from hyper_bids.evaluate.identification import candidate_correlations, pairwise_of, top1_of
 from hyper_bids.evaluate.latent import (
     latent_correlation,
@@ -96,7 +99,11 @@ def _candidate_rows(true_stimuli: np.ndarray, candidates: Latents) -> np.ndarray
 
 
 def refit_statistics(
-    predictions: np.ndarray, true_stimuli: np.ndarray, candidates: Latents, max_elements: int = MAX_ELEMENTS
+    predictions: np.ndarray,
+    true_stimuli: np.ndarray,
+    candidates: Latents,
+    max_elements: int = MAX_ELEMENTS,
+    directions: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Statistic of every latent metric for every refit, in chunks of bounded memory.
 
@@ -111,6 +118,7 @@ def refit_statistics(
     candidates : Latents
         All distinct stimuli tested in any fold (and further distractors, if any).
     max_elements : numbers in the largest array held at once
+    directions : attribute -> (n_latents,) normals; adds ``attribute_<name>``, Pearson r over stimuli
 
     Returns
     -------
@@ -127,13 +135,15 @@ def refit_statistics(
     n_permutations, n_rows = own.shape
     chunk = max(1, max_elements // (n_rows * max(values.shape)))
     parts = [
-        _chunk_statistics(predictions[start : start + chunk], own[start : start + chunk], values)
+        _chunk_statistics(predictions[start : start + chunk], own[start : start + chunk], values, directions or {})
         for start in range(0, n_permutations, chunk)
     ]
     return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
 
 
-def _chunk_statistics(predictions: np.ndarray, own: np.ndarray, values: np.ndarray) -> dict[str, np.ndarray]:
+def _chunk_statistics(
+    predictions: np.ndarray, own: np.ndarray, values: np.ndarray, directions: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     predictions = predictions.astype(np.float64)
     scores = row_scores(predictions.reshape(-1, values.shape[1]), own.ravel(), values)
     statistics = {
@@ -141,4 +151,22 @@ def _chunk_statistics(predictions: np.ndarray, own: np.ndarray, values: np.ndarr
         for metric, rows in scores.items()
     }
     statistics["latent_dimension_correlation"] = latent_dimension_correlation(values[own], predictions)
+    flat = attribute_scores(predictions.reshape(-1, values.shape[1]), directions)
+    for name, true in attribute_scores(values, directions).items():
+        decoded = mean_per_stimulus(flat[name].reshape(own.shape), own, len(values))
+        statistics[f"attribute_{name}"] = _correlation_with(true, decoded)
     return statistics
+
+
+def _correlation_with(true: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Pearson r of ``(n,)`` with every row of ``(n_batch, n)``, over the stimuli that a row has."""
+    known = np.isfinite(decoded)
+    count = np.maximum(known.sum(axis=1), 1)[:, None]
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        values = np.where(known, values, 0.0)
+        return np.where(known, values - values.sum(axis=1, keepdims=True) / count, 0.0)
+
+    x, y = centred(np.broadcast_to(true, decoded.shape)), centred(decoded)
+    size = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return np.where(size > 0, (x * y).sum(axis=1) / np.where(size > 0, size, 1.0), np.nan)

@@ -94,7 +94,9 @@ class Refits:
         made = {}
         if self.predictions is not None:
             candidates = Latents(decoded.candidate_values, decoded.candidates, decoded.latents.space)
-            made = refit_statistics(self.predictions, self.true_stimuli, candidates)
+            made = refit_statistics(
+                self.predictions, self.true_stimuli, candidates, directions=decoded.directions
+            )
         return {**made, **self.statistics}
 
 
@@ -169,6 +171,13 @@ def _over_stimuli(name: str, values: np.ndarray, n_bootstrap: int, seed: int, **
 
 
 def _chance(name: str, decoded: Decoded) -> float:
+    """Theory's chance level; there is none where test stimuli are left out of training by design.
+
+    A decoder that never saw a stimulus predicts towards the mean of the others, which is
+    farther from it than chance: the refits' null mean says how far.
+    """
+    if decoded.cross_validated and len(decoded.stimuli) == len(decoded.tested):
+        return NAN
     return {"pairwise_accuracy": 0.5, "top1": 1.0 / len(decoded.candidates)}.get(name, NAN)
 
 
@@ -192,7 +201,8 @@ def _dimension_row(decoded: Decoded, null: _Null, n_bootstrap: int, seed: int) -
     why = "one test row, or no latent dimension varies over test rows"
     tested = _tested(DIMENSIONS, mean, null, why)
     n = len(decoded.tested) if np.isfinite(mean) else 0
-    return _row(DIMENSIONS, mean, n, chance=0.0, **_bootstrapped(draws), **tested)
+    chance = NAN if decoded.cross_validated else 0.0
+    return _row(DIMENSIONS, mean, n, chance=chance, **_bootstrapped(draws), **tested)
 
 
 def _random_scores(decoded: Decoded, references: References, seed: int) -> dict[str, np.ndarray]:
@@ -251,7 +261,9 @@ def _baseline_rows(decoded: Decoded, references: References, n_bootstrap: int, s
     return rows
 
 
-def _attribute_rows(decoded: Decoded, n_bootstrap: int, seed: int) -> list[dict[str, object]]:
+def _attribute_rows(
+    decoded: Decoded, nulls: Mapping[str, _Null], n_bootstrap: int, seed: int
+) -> list[dict[str, object]]:
     scores = [
         {name: decoded.per_stimulus(values) for name, values in attribute_scores(latents, decoded.directions).items()}
         for latents in (decoded.true, decoded.predicted)
@@ -268,10 +280,37 @@ def _attribute_rows(decoded: Decoded, n_bootstrap: int, seed: int) -> list[dict[
             n_bootstrap,
             generator(seed, "evaluate", "bootstrap"),
         )
-        rows.append(_correlation_row(f"attribute_{name}", found, n, **_bootstrapped(draws)))
+        null = nulls.get(f"attribute_{name}") if decoded.cross_validated else None
+        row = _correlation_row(f"attribute_{name}", found, n, **_bootstrapped(draws))
+        rows.append(_refitted(row, null) if decoded.cross_validated else row)
         if name in partial:
-            rows.append(_correlation_row(f"attribute_{name}_partial", partial[name], n))
+            row = _correlation_row(f"attribute_{name}_partial", partial[name], n)
+            rows.append(_refitted(row, None) if decoded.cross_validated else row)
     return rows
+
+
+def _refitted(row: dict[str, object], null: _Null | None) -> dict[str, object]:
+    """Test a correlation against refits, two-sided about their mean.
+
+    In cross-validated designs the t test is not valid: folds make predictions of what is
+    left out lean away from it, and r below 0 is what chance gives (METHODS.md section 6).
+    """
+    if not np.isfinite(row["mean"]):
+        return row
+    draws = np.empty(0) if null is None else null.draws[np.isfinite(null.draws)]
+    if not len(draws):
+        why = "cross-validated, which needs refits with permuted stimuli"
+        return {**row, "chance": NAN, "p_value": NAN, "p_method": NOT_TESTED + why}
+    centre = float(draws.mean())
+    beyond = int((np.abs(draws - centre) >= abs(row["mean"] - centre) - 1e-12).sum())
+    return {
+        **row,
+        "chance": NAN,
+        "null_mean": centre,
+        "null_sd": float(draws.std(ddof=1)) if len(draws) > 1 else NAN,
+        "p_value": (1 + beyond) / (1 + len(draws)),
+        "p_method": f"{null.method}, two-sided",
+    }
 
 
 def _correlation_row(name: str, found: object, n: int, **interval: float) -> dict[str, object]:
@@ -330,5 +369,5 @@ def participant_stats(
         rows.append(_over_stimuli(name, values, n_bootstrap, seed, **further))
     rows.append(_dimension_row(decoded, nulls.get(DIMENSIONS, absent), n_bootstrap, seed))
     rows += _baseline_rows(decoded, references, n_bootstrap, seed)
-    rows += _attribute_rows(decoded, n_bootstrap, seed)
+    rows += _attribute_rows(decoded, nulls, n_bootstrap, seed)
     return pd.DataFrame(rows, columns=list(STATS_COLUMNS))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, listing
-from hyper_bids.glm.hrf import regressors
+from hyper_bids.glm.hrf import KERNEL_LENGTH, regressors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 LSA_VIF_LIMIT = 5.0
 """Median variance inflation above which `auto` takes LSS (METHODS.md section 2)."""
 
-VISIBLE = 0.01
-"""A response whose peak is below this share of the run's largest does not reach the run."""
+VISIBLE = 0.1
+"""A trial of whose response's peak less than this share falls into the run is not used."""
 
 LEAST_SEEN = 0.5
 """A run that reaches fewer of its trials than this share is refused: it is not the events' run."""
@@ -110,7 +110,7 @@ def run_design(
     frame_times = start_time + repetition_time * np.arange(dummy_scans, n_volumes)
     columns = regressors(events["onset"].to_numpy(float), events["duration"].to_numpy(float), frame_times, hrf)
     role = events["role"].to_numpy(str)
-    samples, notices = _samples_within(columns, role, events, frame_times, label)
+    samples, notices = _samples_within(columns, role, events, frame_times, hrf, label)
     nuisance, names = [], []
     for name, rows in _grouped_rows(role, events["trial_type"].to_numpy(str)):
         summed = columns[:, rows].sum(axis=1)
@@ -142,19 +142,26 @@ def run_design(
     )
 
 
+def full_peaks(durations: np.ndarray, frame_times: np.ndarray, hrf: str) -> np.ndarray:
+    """Peak of the response to events of these durations (s) in a run that is long enough, ``(n_events,)``."""
+    repetition_time = (frame_times[-1] - frame_times[0]) / (len(frame_times) - 1)
+    distinct, which = np.unique(durations, return_inverse=True)
+    long_enough = np.arange(0.0, distinct.max() + KERNEL_LENGTH + 2 * repetition_time, repetition_time)
+    return np.abs(regressors(np.zeros(len(distinct)), distinct, long_enough, hrf)).max(axis=0)[which]
+
+
 def _samples_within(
-    columns: np.ndarray, role: np.ndarray, events: pd.DataFrame, frame_times: np.ndarray, label: str
+    columns: np.ndarray, role: np.ndarray, events: pd.DataFrame, frame_times: np.ndarray, hrf: str, label: str
 ) -> tuple[np.ndarray, list[str]]:
     """Return the sample rows whose response is seen in the run, and a notice about the others."""
     samples = np.flatnonzero(role == "sample")
     if len(samples) == 0:
         return samples, [f"{label}: no sample among its {len(events)} events; the run is not used."]
     peaks = np.abs(columns[:, samples]).max(axis=0)
-    seen = peaks > VISIBLE * max(peaks.max(), np.finfo(float).tiny)
-    if not (peaks > 0).any() or seen.mean() < LEAST_SEEN:
-        n_lost = int((~seen).sum()) if (peaks > 0).any() else len(samples)
+    seen = peaks >= VISIBLE * full_peaks(events["duration"].to_numpy(float)[samples], frame_times, hrf)
+    if seen.mean() < LEAST_SEEN:
         raise InconsistentInput(
-            f"{label}: {n_lost} of its {len(samples)} trials lie outside the run, which ends at "
+            f"{label}: {int((~seen).sum())} of its {len(samples)} trials lie outside the run, which ends at "
             f"{frame_times[-1]:.1f} s; check the onsets' unit (seconds from the first volume), the repetition time "
             "and the number of volumes. Is the BOLD truncated? Do the events belong to another run?"
         )
@@ -251,6 +258,13 @@ def check_rank(design: RunDesign, mode: str, label: str) -> int:
             + ("Try --glm lss, " if mode == "lsa" else "Try ")
             + "fewer confounds, or a longer --high-pass."
         )
+    explained = _explained_trials(design)
+    if len(explained):
+        raise InconsistentInput(
+            f"{label}: the regressors of {len(explained)} trials are combinations of the nuisance regressors, so they "
+            f"have no response of their own: {listing(f'trial {k + 1} of the run' for k in explained)}. "
+            "Is an event listed twice, once as a sample and once as an ignored type?"
+        )
     from scipy.linalg import qr
 
     scaled = matrix / np.linalg.norm(matrix, axis=0)
@@ -265,3 +279,13 @@ def check_rank(design: RunDesign, mode: str, label: str) -> int:
             + (", or use --glm lss." if mode == "lsa" else ".")
         )
     return rank
+
+
+def _explained_trials(design: RunDesign) -> np.ndarray:
+    """Numbers of the trials whose regressor lies in the span of the nuisance regressors."""
+    if design.trials.shape[1] == 0:
+        return np.zeros(0, dtype=int)
+    nuisance = np.linalg.svd(design.nuisance / np.linalg.norm(design.nuisance, axis=0), full_matrices=False)
+    basis = nuisance[0][:, nuisance[1] > nuisance[1][0] * 1e-10]
+    left = design.trials - basis @ (basis.T @ design.trials)
+    return np.flatnonzero((left**2).sum(axis=0) < 1e-10 * (design.trials**2).sum(axis=0))

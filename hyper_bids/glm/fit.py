@@ -161,6 +161,12 @@ def estimate(
     return TrialEstimates(out, dof)
 
 
+def model_dof(design: RunDesign, mode: str, rest: str = "one") -> np.ndarray:
+    """Residual degrees of freedom of each trial's model, ``(n_trials,)``."""
+    solver = _lsa_weights if mode == "lsa" else _lss_weights
+    return solver(orthonormal_basis(design.matrix), design, rest)[2]
+
+
 def _lsa_weights(basis: np.ndarray, design: RunDesign, rest: str):
     """One model for all trials: ``beta = R^-1 Q'y``; standard error from the rows of ``R^-1``."""
     coordinates = basis.T @ design.matrix
@@ -190,7 +196,7 @@ def _lss_weights(basis: np.ndarray, design: RunDesign, rest: str):
     kinds = np.array(design.conditions if rest == "condition" else ["all"] * trials.shape[1])
     sums = np.column_stack([clean[:, kinds == kind].sum(axis=1) for kind in dict.fromkeys(kinds)])
     member = np.array([list(dict.fromkeys(kinds)).index(kind) for kind in kinds], dtype=int)
-    inverses, bases, standard, dof = [], [], np.empty(len(kinds)), np.empty(len(kinds), dtype=int)
+    inverses, standard, dof = [], np.empty(len(kinds)), np.empty(len(kinds), dtype=int)
     for j in range(len(kinds)):
         model = np.column_stack([clean[:, j], sums])
         model[:, 1 + member[j]] -= clean[:, j]
@@ -200,10 +206,14 @@ def _lss_weights(basis: np.ndarray, design: RunDesign, rest: str):
         inverse = np.zeros_like(gram)
         inverse[np.ix_(keep, keep)] = np.linalg.pinv(gram[np.ix_(keep, keep)], rcond=1e-12, hermitian=True)
         inverses.append(inverse)
-        bases.append(model)
         standard[j] = np.sqrt(inverse[0, 0])
         rank = int(np.linalg.matrix_rank(gram[np.ix_(keep, keep)], hermitian=True))
         dof[j] = len(basis) - nuisance.shape[1] - rank
+    if (dof < 1).any():
+        raise InconsistentInput(
+            f"LSS with the other trials as {sums.shape[1]} regressors and {nuisance.shape[1]} nuisance regressors "
+            f"leaves no degrees of freedom in {design.trials.shape[0]} volumes. Use --lss-rest one, or fewer confounds."
+        )
     weights = (clean, sums, member, np.array(inverses))
 
     def explain(weights: tuple, projected: np.ndarray, squares: np.ndarray):

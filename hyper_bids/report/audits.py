@@ -12,6 +12,9 @@ TITLES = {
     "SameLatents": "No latents shared between the sets",
     "DataScale": "Enough training stimuli for the latents",
     "DimensionCollapse": "Predictions vary in many dimensions",
+    "SingleItem": "Every trial is predicted alone",
+    "ConstantLatents": "Every latent varies in training",
+    "NullDistribution": "Number of permutations",
     "Baselines": "Closer to the truth than a guess",
 }
 LIGHTS = {"PASS": ("pass", "✓"), "WARN": ("warning", "!"), "FAIL": ("fail", "✕")}

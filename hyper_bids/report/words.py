@@ -81,7 +81,8 @@ def _held_against(row: Mapping[str, object]) -> str:
 def _finding(row: Mapping[str, object]) -> str:
     if float(row["p_value"]) >= ALPHA:
         return "at chance"
-    if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < 0:
+    expected = float(row["null_mean"]) if _known(row, "null_mean") else 0.0
+    if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < expected:
         return "below chance: predicted the wrong way round"
     return "above chance"
 

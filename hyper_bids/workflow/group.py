@@ -105,7 +105,11 @@ def _notices(
     key: tuple[str | None, ...], sidecars: list[dict[str, Any]], bids_dir: Path, tables: dict[str, Path]
 ) -> list[str]:
     notices = []
-    for name, what in (("SoftwareVersion", "versions of hyper"), ("Settings", "settings")):
+    for name, what in (
+        ("SoftwareVersion", "versions of hyper"),
+        ("Settings", "settings"),
+        ("TrialModel", "trial models (--glm auto decides for each participant; choose lsa or lss for all)"),
+    ):
         values = sorted({str(sidecar.get(name)) for sidecar in sidecars})
         if len(values) > 1:
             notices.append(f"{_title(key)}: participants were processed with different {what}: {', '.join(values)}.")

@@ -18,10 +18,11 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
 from hyper_bids.generate import built_in
+from hyper_bids.inputs.locate import stimuli_folders
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.inputs.task import TaskInput
 from hyper_bids.inputs.volumes import read_header
-from hyper_bids.settings import Settings, identity_of, plain
+from hyper_bids.settings import Settings, identity_of, parse_cross_validation, plain, replace
 from hyper_bids.workflow import files
 from hyper_bids.workflow.plan import Output, Step
 
@@ -161,17 +162,24 @@ class _TaskPlan:
             "digests": {kind: self.digests[str(path)] for kind, path in found.items() if path is not None},
         }
 
-    def provenance(self, *sections: str) -> dict[str, Any]:
-        """Sources, their digest, and the digest of the settings that can change the output."""
+    def provenance(self, *sections: str, decoder: str | None = None) -> dict[str, Any]:
+        """Sources, the digest of all that was read, and the digest of the settings that can change the output."""
         uris = [self._uri(path) for recording in self.task.recordings for path in (recording.bold, recording.events)]
         declared = self.task.declaration.get("File")
-        if declared and "decode" in sections:
+        if declared and decoder is not None:
             uris.append(f"bids:raw:stimuli/{str(declared).removeprefix('bids::stimuli/')}")
         whole = dict(zip([self._uri(Path(path)) for path in self.digests], self.digests.values(), strict=True))
+        whole["trials"] = checksum(self.trials)
+        settings = self.settings
+        if decoder is not None:
+            whole["latents"] = checksum(self.latents)
+            if settings.select.mask is not None:
+                whole["mask"] = checksum(settings.select.mask)
+            settings = replace(settings, decode=replace(settings.decode, decoder=(decoder,)))
         return {
             "sources": list(dict.fromkeys(uris)),
             "inputs": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12],
-            "settings": self.settings.digest(*sections),
+            "settings": settings.digest(*sections),
             "seed": self.settings.evaluate.random_seed,
         }
 
@@ -238,7 +246,7 @@ class _TaskPlan:
         responses = {name: Output(pool, name) for name in ("values", "samples", "grid")}
         chosen = {
             "decoder": decoder,
-            "decode": identity_of(replace_decoders(self.settings.decode)),
+            "decode": identity_of(replace(self.settings.decode, decoder=())),
             "select": {**identity_of(self.settings.select), "mask": _text(self.settings.select.mask)},
             "cross_validate": self.cross_validate,
         }
@@ -248,9 +256,9 @@ class _TaskPlan:
         sections = ("inputs", "glm", "select", "decode")
         decoded = self._add(
             self.name("decode", model), "decode_latents", f"decoding with {decoder}",
-            inputs={**responses, "latents": self.latents},
-            params={**chosen, "scope": self.scope, "provenance": self.provenance(*sections)},
-            outputs=("rows", "predicted", "facts", "tree"),
+            inputs={**responses, "responses_facts": Output(pool, "facts"), "latents": self.latents},
+            params={**chosen, "scope": self.scope, "provenance": self.provenance(*sections, decoder=decoder)},
+            outputs=("rows", "predicted", "guesses", "facts", "tree"),
             mem_gb=memory,
         )  # fmt: skip
         predictions = {
@@ -260,27 +268,28 @@ class _TaskPlan:
         picture = self._picture()
         paths = {label: str(path) for label, path in self.task.image_files.items() if label in self._tested()}
         digests = fingerprints(Path(path) for path in paths.values())
-        extra: dict[str, Any] = {}
+        attributes = [os.path.abspath(path) for path in self.settings.evaluate.attributes]
+        extra: dict[str, Any] = {"guesses": Output(decoded, "guesses"), "decoder_facts": Output(decoded, "facts")}
         if self.cross_validate:
             null = self._add(
                 self.name("null", model), "refit_null", f"null distribution of {decoder}",
                 inputs={**responses, "latents": self.latents},
                 params={
                     **chosen, "n_permutations": self.settings.evaluate.n_permutations, "picture": picture,
-                    "stimulus_paths": paths, "seed": self.settings.evaluate.random_seed,
+                    "stimulus_paths": paths, "attributes": attributes, "seed": self.settings.evaluate.random_seed,
                 },
-                identity=digests,
+                identity={**digests, **fingerprints(Path(path) for path in attributes)},
                 outputs=("draws", "facts"),
                 mem_gb=memory + 1.0,
             )  # fmt: skip
-            extra["draws"] = Output(null, "draws")
+            extra.update({"draws": Output(null, "draws"), "null_facts": Output(null, "facts")})
         if picture:
             drawn = self._add(
                 self.name("pictures", model), "reconstruct", f"reconstructions of {decoder}",
                 inputs=predictions,
                 params={
                     "decoder": decoder, "picture": picture, "stimulus_files": self._stimulus_files(paths),
-                    "scope": self.scope, "provenance": self.provenance(*sections, "generate"),
+                    "scope": self.scope, "provenance": self.provenance(*sections, "generate", decoder=decoder),
                 },
                 outputs=("pictures", "tree"),
                 mem_gb=1.2,
@@ -293,11 +302,11 @@ class _TaskPlan:
             params={
                 "decoder": decoder, "cross_validated": bool(self.cross_validate), "picture": picture,
                 "declaration": self.task.declaration, "stimulus_paths": paths,
-                "attributes": list(self.settings.evaluate.attributes),
+                "attributes": attributes,
                 "n_permutations": self.settings.evaluate.n_permutations, "scope": self.scope,
-                "provenance": self.provenance(*sections, "generate", "evaluate"),
+                "provenance": self.provenance(*sections, "generate", "evaluate", decoder=decoder),
             },
-            identity={**digests, **fingerprints(Path(path) for path in self.settings.evaluate.attributes)},
+            identity={**digests, **fingerprints(Path(path) for path in attributes)},
             outputs=("tree",),
             mem_gb=1.2,
         )  # fmt: skip
@@ -319,9 +328,9 @@ class _TaskPlan:
         """Path of each picture relative to ``stimuli/``."""
         found = {}
         for label, path in paths.items():
-            parts = Path(path).parts
-            place = len(parts) - 1 - parts[::-1].index("stimuli") if "stimuli" in parts else -1
-            found[label] = "/".join(parts[place + 1 :]) if place >= 0 else Path(path).name
+            folders = stimuli_folders(self.dataset.root, self.settings.inputs.overlay)
+            inside = [folder for folder in folders if Path(path).is_relative_to(folder)]
+            found[label] = Path(path).relative_to(inside[0]).as_posix() if inside else Path(path).name
         return found
 
     def context(self) -> dict[str, Any]:
@@ -374,7 +383,15 @@ def _decode_memory(task: TaskInput, settings: Settings) -> float:
     limit = settings.select.n_voxels if settings.select.select == "top-z" else _voxel_bound(task)
     n_voxels, n_latents = min(_voxel_bound(task), limit), task.latents.n_latents
     arrays = 4 * n_trials * n_voxels + 3 * min(n_trials, n_voxels) ** 2 + 3 * n_voxels * n_latents
-    return BASE_GB + 0.3 + 8 * arrays / 2**30
+    weights = 4 * _n_folds(task, settings) * n_voxels * n_latents
+    return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
+
+
+def _n_folds(task: TaskInput, settings: Settings) -> int:
+    if settings.inputs.cross_validate is None:
+        return 1
+    unit, n_folds = parse_cross_validation(settings.inputs.cross_validate)
+    return n_folds or task.trials[unit].nunique()
 
 
 def predicted_memory(task: TaskInput, settings: Settings, n_procs: int) -> tuple[float, float]:
@@ -382,13 +399,6 @@ def predicted_memory(task: TaskInput, settings: Settings, n_procs: int) -> tuple
     fits = sorted((_fit_memory(task, index) for index in range(len(task.recordings))), reverse=True)
     alone = max(fits[0], BASE_GB + 2 * _responses_gb(task), _decode_memory(task, settings) + 1.0, 1.2)
     return alone, max(alone, sum(fits[:n_procs]))
-
-
-def replace_decoders(decode: Any) -> Any:
-    """Leave the list of decoders out of what one decoder's steps depend on."""
-    from hyper_bids.settings import replace
-
-    return replace(decode, decoder=())
 
 
 def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, str]:

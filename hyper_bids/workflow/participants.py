@@ -225,6 +225,8 @@ def _run(
             done["steps"] += 1
             word = "" if status == "end" else " FAILED"
             journal.say(f"[{done['steps']}/{len(steps)}] {step.label}{word}", owner[step.name])
+            if status == "end" and step.target.endswith(":build_designs"):
+                _say_model(step, read_outputs(work_dir / nipype_engine.WORKFLOW / step.name), journal, owner[step.name])
 
     plugin, plugin_args = read_plugin(execution)
     finished = nipype_engine.run(
@@ -254,6 +256,20 @@ def _run(
             errors[participant] = HyperError(f"sub-{participant} was not finished: another step had failed before.")
             errors[participant].exit_code = 1
     return errors
+
+
+def _say_model(step: Step, made: dict[str, Path] | None, journal: Journal, participant: str) -> None:
+    """Say which trial model the designs asked for, and what it was decided on."""
+    from hyper_bids.workflow import files
+
+    if made is None:
+        return
+    facts = files.load_json(made["summary"])
+    runs = ", ".join(f"{run['run']} {run['median_vif']:.1f}" for run in facts["runs"] if run["median_vif"] is not None)
+    median = "infinite" if facts["median_vif"] is None else f"{facts['median_vif']:.1f}"
+    journal.say(f"    {facts['mode'].upper()}; median variance inflation of the trials {median} ({runs})", participant)
+    for notice in facts["notices"]:
+        journal.warn(notice, participant)
 
 
 def read_plugin(execution: Execution) -> tuple[str | None, dict[str, object]]:

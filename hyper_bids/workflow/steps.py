@@ -48,7 +48,8 @@ def build_designs(
     Outputs: ``designs`` (npz: per run trials, nuisance, rows, frame times) and ``summary``
     (JSON: mode, median variance inflation, a row of facts per run, notices).
     """
-    from hyper_bids.glm.design import check_rank, choose_mode, run_design, variance_inflation
+    from hyper_bids.glm.design import choose_mode, run_design, variance_inflation
+    from hyper_bids.glm.fit import model_dof
     from hyper_bids.inputs.confounds import read_confounds
 
     events = files.load_table(trials)
@@ -73,15 +74,22 @@ def build_designs(
         )
         notices += design.notices
         designs.append(design)
-    mode, median = choose_mode(glm["glm"], designs)
-    arrays, runs = {}, []
-    for recording, design in zip(recordings, designs, strict=True):
-        inflation = variance_inflation(design)
-        rank = check_rank(design, mode, f"sub-{recording['participant']} {recording['label']}")
-        runs.append(_run_facts(recording, design, mode, rank, inflation))
-        arrays.update(_design_arrays(len(runs) - 1, design))
-    if not any(run["n_trials"] for run in runs):
+    if not any(design.trials.shape[1] for design in designs):
         raise InconsistentInput("No run has a trial to decode.")
+    labels = [f"sub-{recording['participant']} {recording['label']}" for recording in recordings]
+    mode, median = choose_mode(glm["glm"], designs)
+    if mode == "lsa" and glm["glm"] == "auto":
+        try:
+            _ranks(designs, mode, labels)
+        except InconsistentInput as error:
+            mode = "lss"
+            notices.append(f"auto took LSS, since LSA cannot be fitted. {error}")
+    ranks = _ranks(designs, mode, labels)
+    arrays, runs = {}, []
+    for index, (recording, design) in enumerate(zip(recordings, designs, strict=True)):
+        dof = model_dof(design, mode, glm["lss_rest"]) if design.trials.shape[1] else np.zeros(0, dtype=int)
+        runs.append(_run_facts(recording, design, ranks[index], dof, variance_inflation(design)))
+        arrays.update(_design_arrays(index, design))
     if mode == "lsa" and median > 5:
         notices.append(f"LSA with a median variance inflation of {median:.1f} (above 5): --glm lss may do better.")
     summary = {"mode": mode, "median_vif": _finite(median), "runs": runs, "notices": notices}
@@ -91,8 +99,14 @@ def build_designs(
     }
 
 
+def _ranks(designs: list[Any], mode: str, labels: list[str]) -> list[int]:
+    from hyper_bids.glm.design import check_rank
+
+    return [check_rank(design, mode, label) for design, label in zip(designs, labels, strict=True)]
+
+
 def _run_facts(
-    recording: Mapping[str, Any], design: Any, mode: str, rank: int, inflation: np.ndarray
+    recording: Mapping[str, Any], design: Any, rank: int, dof: np.ndarray, inflation: np.ndarray
 ) -> dict[str, Any]:
     norms = np.linalg.norm(design.matrix, axis=0)
     values = np.linalg.svd(design.matrix / norms, compute_uv=False)
@@ -104,7 +118,7 @@ def _run_facts(
         "n_trials": design.trials.shape[1],
         "n_regressors": design.matrix.shape[1],
         "rank": rank,
-        "dof": n_volumes - rank - (0 if mode == "lsa" else 2),
+        "dof": int(dof.min()) if len(dof) else None,
         "median_vif": _finite(float(np.median(inflation))) if len(inflation) else None,
         "condition_number": _finite(float(values[0] / values[-1])) if values[-1] > 0 else None,
         "nuisance": list(design.nuisance_names),
@@ -204,10 +218,11 @@ def pool_runs(
     tree, where, stamp = Tree(out_dir), _scope(scope), _provenance(provenance)
     _write_mask(tree, where, kept, "brain", "voxels inside the brain in every run", stamp)
     found = Responses(values, samples, kept)
+    model = {**glm, "mode": facts["mode"], "median_vif": facts["median_vif"]}
     if maps in ("stimulus", "both"):
-        _write_stimulus_maps(tree, where, found, glm, stamp)
+        _write_stimulus_maps(tree, where, found, model, stamp)
     if maps in ("trial", "both"):
-        _write_trial_maps(tree, where, found, glm, stamp)
+        _write_trial_maps(tree, where, found, model, stamp)
     facts = {**facts, "notices": notices, "n_voxels": kept.n_voxels, "n_voxels_mask": whole.n_voxels}
     return {
         "values": files.save_array(out_dir / "values.npy", values),
@@ -245,10 +260,23 @@ def _map_sidecar(
         Description=text,
         SpatialReference=_spatial_reference(where),
         SkullStripped=True,
-        Estimator=glm["noise_model"],
-        HRF=glm["hrf"],
+        **_model_facts(glm),
         **columns,
     )
+
+
+def _model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sidecar says about the GLM."""
+    return {
+        "Estimator": model["noise_model"],
+        "TrialModel": model["mode"],
+        "MedianVarianceInflation": model["median_vif"],
+        "LSSRest": model["lss_rest"] if model["mode"] == "lss" else None,
+        "HRF": model["hrf"],
+        "HighPassPeriod": model["high_pass"],
+        "ConfoundStrategy": model["confounds"],
+        "DummyScans": model["dummy_scans"],
+    }
 
 
 _VOLUME_COLUMNS = {
@@ -357,14 +385,14 @@ def _folds(trials: pd.DataFrame, cross_validate: str | None, seed: int) -> list[
 
 
 def decode_latents(
-    *, values: Path, samples: Path, grid: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
-    select: Mapping[str, Any], cross_validate: str | None, scope: Mapping[str, Any],
+    *, values: Path, samples: Path, grid: Path, responses_facts: Path, latents: Path, decoder: str,
+    decode: Mapping[str, Any], select: Mapping[str, Any], cross_validate: str | None, scope: Mapping[str, Any],
     provenance: Mapping[str, Any], out_dir: Path,
 ) -> dict[str, Path]:  # fmt: skip
     """Select voxels, fit the decoder and predict the test stimuli, in every fold.
 
-    Outputs: ``rows`` (tsv), ``predicted`` (npy), ``facts`` (JSON), ``tree`` (decoding mask,
-    decoder weights, decoded latents).
+    Outputs: ``rows`` (tsv), ``predicted`` (npy), ``guesses`` (npz: what the decoder has to
+    beat), ``facts`` (JSON), ``tree`` (decoding mask, decoder weights, decoded latents).
     """
     from hyper_bids.decode.crossvalidate import decode as decode_folds
 
@@ -377,11 +405,15 @@ def decode_latents(
     _write_mask(tree, where, responses.grid.within(seen), "decoding", "voxels that the decoder saw, in any fold", stamp)
     names = {"model": model_label(decoder), "desc": space.space}
     facts = _decoder_facts(decoder, decoded, responses, space)
+    facts["trial_model"] = files.load_json(responses_facts)["mode"]
     _write_decoder(tree, where, names, decoded, responses.grid, facts, stamp)
     _write_latents(tree, where, names, decoded, bool(cross_validate), stamp)
     return {
         "rows": files.save_table(out_dir / "rows.tsv", decoded.rows),
         "predicted": files.save_array(out_dir / "predicted.npy", decoded.values),
+        "guesses": write_npz(
+            out_dir / "guesses.npz", {"training_mean": decoded.training_mean, "nearest": decoded.nearest}
+        ),
         "facts": write_json(out_dir / "facts.json", facts),
         "tree": tree.manifest(),
     }
@@ -398,17 +430,24 @@ def _decoder_facts(name: str, decoded: Any, responses: Responses, latents: Laten
                 "n_test": len(fit.fold.test),
                 "n_voxels": int(fit.voxels.sum()),
                 "median_alpha": None if alpha is None else float(np.median(alpha)),
-                "inner_folds": getattr(fit.decoder, "inner_folds_", None),
+                "inner_folds": _inner_folds(fit),
             }
         )
     return {
         "decoder": name,
+        "alone_difference": max(fit.alone_difference for fit in decoded.fits),
         "n_latents": latents.n_latents,
         "n_trials": len(responses.trials),
         "n_stimuli": len(set(responses.trials["stimulus_id"])),
         "constant_latents": list(decoded.constant),
         "folds": folds,
     }
+
+
+def _inner_folds(fit: Any) -> str | None:
+    """How the penalties were chosen, with the groups by their name (runs or stimuli)."""
+    text = getattr(fit.decoder, "inner_folds_", None)
+    return None if text is None else text.replace("groups", fit.inner)
 
 
 def _write_decoder(
@@ -553,13 +592,13 @@ def _shown(stimulus_paths: Mapping[str, str], labels: tuple[str, ...]) -> dict[s
 def refit_null(
     *, values: Path, samples: Path, grid: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
     select: Mapping[str, Any], cross_validate: str, n_permutations: int, picture: Mapping[str, Any] | None,
-    stimulus_paths: Mapping[str, str], seed: int, out_dir: Path,
+    stimulus_paths: Mapping[str, str], attributes: list[str], seed: int, out_dir: Path,
 ) -> dict[str, Path]:  # fmt: skip
     """Refit every fold to permuted labels: the null distributions of a cross-validated design.
 
     Outputs: ``draws`` (npz: metric -> (n_permutations,)) and ``facts`` (JSON: a notice where fewer were drawn).
     """
-    from hyper_bids.decode.crossvalidate import null_labels, refit
+    from hyper_bids.decode.crossvalidate import null_stimuli, refit
     from hyper_bids.evaluate.refits import refit_statistics
     from hyper_bids.settings import parse_cross_validation
 
@@ -567,23 +606,29 @@ def refit_null(
     folds = _folds(responses.trials, cross_validate, seed)
     make, selector = _decoder_factory(decoder, decode), _selector(select, responses.grid)
     unit, _ = parse_cross_validation(cross_validate)
-    labels, notice = null_labels(make, responses, space, folds, unit, n_permutations, seed)
+    rows, notice = null_stimuli(make, responses, space, folds, unit, n_permutations, seed)
     tested = tuple(dict.fromkeys(label for fold in folds for label in fold.test))
     candidates, n_rows = space.of(tested), sum(len(fold.test) for fold in folds)
+    place = np.array([tested.index(label) if label in tested else -1 for label in space.stimuli])
+    directions = _directions(picture, attributes, space.n_latents)
     pictures = _PictureNull(picture, space, stimulus_paths, tested) if picture else None
-    step = max(1, int(1e8 // (n_rows * space.n_latents)))
+    step = max(1, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
     parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, len(labels), step):
-        predictions, stimuli = refit(responses, space, folds, selector, make, labels[start : start + step])
-        parts.append(refit_statistics(predictions, stimuli, candidates))
+    for start in range(0, len(rows), step):
+        predictions, own = refit(responses, space, folds, selector, make, rows[start : start + step])
+        parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
         if pictures:
-            pictures.add(predictions, stimuli)
-    draws = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
+            pictures.add(predictions, place[own])
+    draws = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
     draws.update(pictures.draws() if pictures else {})
     return {
         "draws": write_npz(out_dir / "draws.npz", draws),
         "facts": write_json(out_dir / "facts.json", {"notices": [f"Null: {notice}."] if notice else []}),
     }
+
+
+REFIT_NUMBERS = 2e8
+"""Predicted latents of refits that are held at once (float32): beyond it the folds are decomposed again."""
 
 
 class _PictureNull:
@@ -592,7 +637,7 @@ class _PictureNull:
     def __init__(
         self, picture: Mapping[str, Any], space: Latents, stimulus_paths: Mapping[str, str], tested: tuple[str, ...]
     ) -> None:
-        self.generator, self.space = _generator(picture, space), space
+        self.generator, self.space, self.tested = _generator(picture, space), space, np.array(tested)
         self.shown = _shown(stimulus_paths, tested)
         self.left = min(200, max(19, REFIT_PICTURES // len(tested))) if self.shown else 0
         self.scores: dict[str, list[float]] = {"pixel_correlation": [], "ssim": []}
@@ -603,8 +648,8 @@ class _PictureNull:
         from hyper_bids.evaluate.decoded import compare_images
         from hyper_bids.generate.images import render
 
-        for values, labels in zip(predictions[: self.left], stimuli[: self.left], strict=True):
-            known, means = _mean_per_stimulus(pd.DataFrame({"stimulus_id": labels}), values)
+        for values, own in zip(predictions[: self.left], stimuli[: self.left], strict=True):
+            known, means = _mean_per_stimulus(pd.DataFrame({"stimulus_id": self.tested[own]}), values)
             drawn = render(self.generator, Latents(means, known, self.space.space))
             compared = compare_images(self.shown, drawn)
             for metric, scores in self.scores.items():
@@ -628,10 +673,11 @@ def _directions(picture: Mapping[str, Any] | None, attributes: list[str], n_late
 
 
 def evaluate(
-    *, rows: Path, predicted: Path, samples: Path, latents: Path, decoder: str, cross_validated: bool,
-    picture: Mapping[str, Any] | None, declaration: Mapping[str, Any], stimulus_paths: Mapping[str, str],
+    *, rows: Path, predicted: Path, guesses: Path, decoder_facts: Path, samples: Path, latents: Path, decoder: str,
+    cross_validated: bool, picture: Mapping[str, Any] | None, declaration: Mapping[str, Any],
+    stimulus_paths: Mapping[str, str],
     attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
-    out_dir: Path, pictures: Path | None = None, draws: Path | None = None,
+    out_dir: Path, pictures: Path | None = None, draws: Path | None = None, null_facts: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
@@ -681,12 +727,26 @@ def evaluate(
     tree, where, stamp = Tree(out_dir), _scope(scope), _provenance(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     write_tsv(tree.path(where.name("metrics", ".tsv", **names)), metrics)
-    content = stamp.stamp(Description="scores of every test stimulus", **metrics_dictionary(metrics.columns, reasons))
+    described = metrics_dictionary(metrics.columns, reasons)
+    text = "scores of every test stimulus"
+    content = stamp.stamp(Description=text, TrialModel=files.load_json(decoder_facts)["trial_model"], **described)
     write_json(tree.path(where.name("metrics", ".json", **names)), content)
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
     write_json(tree.path(where.name("stats", ".json", **names)), content)
-    checks = audit(decoded.true, values, training, tuple(table["stimulus_id"]), set(trained), cross_validated)
+    facts, held = files.load_json(decoder_facts), files.load_arrays(guesses)
+    checks = audit(
+        true=decoded.true,
+        predicted=values,
+        training_mean=held["training_mean"],
+        nearest=held["nearest"],
+        training=training,
+        shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
+        cross_validated=cross_validated,
+        alone_difference=facts["alone_difference"],
+        constant_latents=facts["constant_latents"],
+        null_notices=files.load_json(null_facts)["notices"] if null_facts is not None else [],
+    )
     content = stamp.stamp(Description="is the result what it seems?", **checks)
     write_json(tree.path(where.name("audit", ".json", **names)), content)
     return {"tree": tree.manifest()}
