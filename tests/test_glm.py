@@ -203,11 +203,11 @@ def test_a_sample_that_is_listed_as_an_ignored_event_too_is_refused(rng):
 
 
 def test_no_degrees_of_freedom_is_an_error(rng):
-    events = events_table(rng, n=70, spacing=1.2).assign(trial_type=[f"kind{k}" for k in range(70)])
-    design = run_design(events, 60, TR)
+    events = pd.DataFrame({"onset": 1.0 + 3 * np.arange(20), "duration": 0.0, "role": "sample"})
+    design = run_design(events.assign(trial_type=[f"kind{k}" for k in range(20)]), 20, 4.0)
     with pytest.raises(InconsistentInput, match="no degrees of freedom"):
         model_dof(design, "lss", "condition")
-    assert (model_dof(design, "lss", "one") == 60 - 2 - design.nuisance.shape[1]).all()
+    assert (model_dof(design, "lss", "one") == 20 - 2 - design.nuisance.shape[1]).all()
 
 
 def test_dummy_scans_leave_the_clock_alone(rng):

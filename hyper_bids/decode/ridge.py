@@ -99,17 +99,46 @@ class Ridge(RegressorMixin, BaseEstimator):
         decomposition = _Decomposition(X, self.standardize)
         _, labels = inner_folds(groups, len(X))
         test = decomposition.project(np.asarray(X_test, dtype=np.float64))
-        n_trials, n_latents = len(X), Z.shape[1]
+        n_latents = Z.shape[1]
+        step = max(1, COLUMNS // n_latents)
+        alpha = self._refitted_alphas(decomposition, Z, rows, labels, step)
         out = np.empty((len(rows), len(test), n_latents), dtype=np.float32)
-        step = 1 if self.shared else max(1, COLUMNS // n_latents)
         for start in range(0, len(rows), step):
-            part = Z[rows[start : start + step]]
-            targets = part.transpose(1, 0, 2).reshape(n_trials, -1)
-            alpha = decomposition.choose(targets, labels, tuple(self.alphas), self.shared)
+            targets = _side_by_side(Z, rows[start : start + step])
             mean = targets.mean(axis=0)
-            predicted = test @ decomposition.dual(targets - mean, alpha) + mean
-            out[start : start + step] = predicted.reshape(len(test), len(part), n_latents).transpose(1, 0, 2)
+            dual = decomposition.dual(targets - mean, alpha[start : start + step].reshape(-1))
+            predicted = (test @ dual + mean).reshape(len(test), -1, n_latents)
+            out[start : start + step] = predicted.transpose(1, 0, 2)
         return out
+
+    def _refitted_alphas(
+        self, decomposition: _Decomposition, Z: np.ndarray, rows: np.ndarray, labels: np.ndarray, step: int
+    ) -> np.ndarray:
+        """Penalty of every set and latent, ``(n_sets, n_latents)``: one product per penalty and block of sets."""
+        n_sets, n_latents = len(rows), Z.shape[1]
+        if len(self.alphas) == 1:
+            return np.full((n_sets, n_latents), self.alphas[0])
+        penalties = np.sort(np.asarray(self.alphas, dtype=float))[::-1]
+        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        error = np.empty((len(penalties), n_sets, n_latents))
+        spread = np.empty((n_sets, n_latents))
+        for k, penalty in enumerate(penalties):
+            operator = decomposition.leave_out_operator(penalty, groups)
+            for start in range(0, n_sets, step):
+                targets = _side_by_side(Z, rows[start : start + step])
+                residual = operator @ targets
+                error[k, start : start + step] = np.einsum("nk,nk->k", residual, residual).reshape(-1, n_latents)
+                if k == 0 and self.shared:
+                    spread[start : start + step] = (targets.var(axis=0) * len(targets)).reshape(-1, n_latents)
+        if self.shared:
+            best = np.argmin((error / np.maximum(spread, 1e-300)).sum(axis=2), axis=0)
+            return np.repeat(penalties[best][:, None], n_latents, axis=1)
+        return penalties[np.argmin(error, axis=0)]
+
+
+def _side_by_side(Z: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Targets of several sets as columns: ``(n_trials, n_sets * n_latents)``."""
+    return Z[rows].transpose(1, 0, 2).reshape(rows.shape[1], -1)
 
 
 def inner_folds(groups: np.ndarray | None, n_trials: int) -> tuple[str, np.ndarray]:
@@ -195,6 +224,18 @@ class _Decomposition:
             spread = np.maximum(np.einsum("nk,nk->k", centred, centred), 1e-300)
             return np.full(Z.shape[1], penalties[np.argmin((error / spread).sum(axis=1))])
         return penalties[np.argmin(error, axis=0)]
+
+    def leave_out_operator(self, alpha: float, groups: list[np.ndarray]) -> np.ndarray:
+        """Matrix ``(n, n)`` that turns targets into residuals of models that never saw the row's group.
+
+        ``blockdiag((I - H_gg)^-1) (I - H)``: worth its making where many targets share it.
+        """
+        shrink = self.squares / (self.squares + alpha)
+        n = len(self.U)
+        residual = np.eye(n) - 1 / n - (self.U * shrink) @ self.U.T
+        for rows in groups:
+            residual[rows] = np.linalg.solve(residual[np.ix_(rows, rows)], residual[rows])
+        return residual
 
     def _leave_groups_out(self, residual: np.ndarray, shrink: np.ndarray, groups: list[np.ndarray]) -> None:
         """Turn residuals of the fit into those of models that never saw the group (in place)."""
