@@ -122,15 +122,38 @@ class GLMSettings:
         "in lss, the other trials as one regressor, or as one per trial type",
         choices=("one", "condition"),
     )
-    hrf: str = option("spm", "haemodynamic response function", choices=("spm", "glover"))
-    noise_model: str = option("ols", "noise model of the GLM", choices=("ols",))
+    hrf: str = option(
+        "spm",
+        "haemodynamic response function; +derivative adds its derivative in time, +derivatives that in dispersion too; "
+        "fir: one bin a TR over 20 s, the response being the mean of the bins from 4 to 8 s",
+        choices=(
+            "spm", "spm+derivative", "spm+derivatives", "glover", "glover+derivative", "glover+derivatives", "fir",
+        ),
+    )  # fmt: skip
+    noise_model: str = option(
+        "ols", "noise model of the GLM: ordinary least squares, or first-order autoregressive", choices=("ols", "ar1")
+    )
+    drift: str = option("cosine", "model of slow drifts", choices=("cosine", "polynomial", "none"))
+    drift_order: int = option(3, "order of the polynomial drift", kind="int", metavar="N")
     high_pass: float = option(
         128.0, "cut-off period of the cosine drift model in seconds; 0: no drift model", kind="float", metavar="SECONDS"
     )
     confounds: str = option(
         "motion6",
-        "confounds from fMRIPrep's table (none, and said so, where there is no table)",
-        choices=("motion6", "none"),
+        "confounds from fMRIPrep's table (none, and said so, where there is no table): none, motion6, motion24, "
+        "acompcor, wmcsf, scrub, cosine, columns, joined by + as in motion24+acompcor",
+    )
+    confound_columns: tuple[str, ...] = option(
+        (), "columns of the table for --confounds columns; wildcards as in w_comp_cor_0[0-4]", kind="list"
+    )
+    n_acompcor: int = option(5, "number of aCompCor components", kind="int", metavar="N")
+    fd_threshold: float = option(
+        0.5, "framewise displacement (mm) above which scrub models a volume by a regressor of its own", kind="float"
+    )
+    non_steady_state: str = option(
+        "regress",
+        "volumes that the table flags as not in steady state: a regressor each, leave them out, or keep them",
+        choices=("regress", "drop", "keep"),
     )
     dummy_scans: int = option(0, "volumes to leave out at the start of each run", kind="int", metavar="N")
     response: str = option("z", "the response of a trial: z, t or beta (in % of the mean)", choices=("z", "t", "beta"))
@@ -433,6 +456,9 @@ def check(settings: Settings, execution: Execution) -> None:
         ("--n-voxels", settings.select.n_voxels, 1),
         ("--dummy-scans", glm.dummy_scans, 0),
         ("--high-pass", glm.high_pass, 0),
+        ("--drift-order", glm.drift_order, 0),
+        ("--n-acompcor", glm.n_acompcor, 1),
+        ("--fd-threshold", glm.fd_threshold, 0),
         ("--n-permutations", settings.evaluate.n_permutations, 1),
         ("--omp-nthreads", execution.omp_nthreads, 1),
         ("--n-cpus", 1 if execution.n_cpus is None else execution.n_cpus, 1),

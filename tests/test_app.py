@@ -386,3 +386,38 @@ def test_a_stopped_run_leaves_no_process_behind(dataset, tmp_path, number):
         assert process.returncode == 143 and "give the same command again" in said
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+def test_a_run_fitted_in_several_passes_is_the_same(dataset, done, tmp_path):
+    from hyper_bids.settings import GLMSettings, identity_of
+    from hyper_bids.workflow import steps
+
+    work = dataset.parent / "work" / "hyper"
+    designs, voxels = work / "sub_01__faces__designs" / "out", work / "sub_01__faces__voxels" / "out"
+    bold = sorted(dataset.glob("derivatives/fmriprep/sub-01/**/*run-02*preproc_bold.nii.gz"))[0]
+    made = steps.fit_run(
+        designs=designs / "designs.npz",
+        summary=designs / "summary.json",
+        grid=voxels / "grid.npz",
+        recording={"participant": "01", "label": "run-02", "bold": str(bold)},
+        index=1,
+        glm=identity_of(GLMSettings()),
+        n_passes=3,
+        out_dir=tmp_path,
+    )
+    whole = np.load(work / "sub_01__faces__fit__run_02" / "out" / "responses.npy")
+    np.testing.assert_allclose(np.load(made["responses"]), whole, atol=1e-5)
+
+
+def test_a_memory_limit_that_cannot_be_met_is_an_error_before_any_work(dataset, tmp_path, capsys):
+    assert run(dataset, tmp_path, "--mem", "0.5G") == 64
+    assert "--mem allows 0.5 GB" in capsys.readouterr().err
+    assert not (tmp_path / "work" / "hyper").exists()
+
+
+def test_ar1_polynomial_drift_and_derivatives_run_through_the_app(dataset, tmp_path):
+    words = ["--participant-label", "01", "--noise-model", "ar1", "--drift", "polynomial", "--hrf", "spm+derivative"]
+    assert run(dataset, tmp_path, *words, "--generator", "none") == 0
+    (path,) = (tmp_path / "out").glob("sub-01/func/*statmap.json")
+    content = json.loads(path.read_text())
+    assert (content["Estimator"], content["Drift"], content["HRF"]) == ("ar1", "polynomial", "spm+derivative")

@@ -83,6 +83,13 @@ def test_a_changed_identity_recomputes(tmp_path, log):
     assert len(lines(log)) == 2
 
 
+def test_changed_limits_do_not_recompute(tmp_path, log):
+    step = replace(toy("one", "make", value=1), limits={"log": str(log)})
+    run([step], tmp_path)
+    run([replace(step, limits={"log": str(log) + ".other"})], tmp_path)
+    assert len(lines(log)) == 1 and not Path(str(log) + ".other").exists()
+
+
 def test_an_output_deleted_by_hand_is_made_again(tmp_path, log):
     first = run(sum_of_two(log), tmp_path)
     first.outputs["one"]["value"].unlink()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, listing
-from hyper_bids.glm.hrf import KERNEL_LENGTH, regressors
+from hyper_bids.glm.hrf import KERNEL_LENGTH, basis_regressors, response_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +34,10 @@ class RunDesign:
 
     Parameters
     ----------
-    trials : (n_volumes, n_trials) float64, one column a sample
+    trials : (n_volumes, n_trials * n_basis) float64: the basis functions of the first sample, of the second, ...
     nuisance : (n_volumes, n_nuisance) float64: ignored types, dropped rows, confounds, drift, constant
-    trial_rows : (n_trials,) rows of the run's events that the columns stand for
+    trial_rows : (n_trials,) rows of the run's events that the samples are
+    weights : (n_trials, n_basis) the trial's response as a combination of its coefficients
     conditions : (n_trials,) trial type of each sample
     nuisance_names : names of the nuisance columns
     frame_times : (n_volumes,) s
@@ -46,6 +47,7 @@ class RunDesign:
     trials: np.ndarray
     nuisance: np.ndarray
     trial_rows: np.ndarray
+    weights: np.ndarray
     conditions: tuple[str, ...]
     nuisance_names: tuple[str, ...]
     frame_times: np.ndarray
@@ -57,9 +59,18 @@ class RunDesign:
         return np.hstack([self.trials, self.nuisance])
 
     @property
+    def n_trials(self) -> int:
+        return len(self.trial_rows)
+
+    @property
+    def n_basis(self) -> int:
+        return self.weights.shape[1]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Column names of `matrix`."""
-        return tuple(f"trial_{row:03d}" for row in range(self.trials.shape[1])) + self.nuisance_names
+        basis = [""] + [f"_basis{k}" for k in range(1, self.n_basis)]
+        return tuple(f"trial_{row:03d}{part}" for row in range(self.n_trials) for part in basis) + self.nuisance_names
 
 
 def cosine_drift(n_volumes: int, repetition_time: float, period: float) -> np.ndarray:
@@ -74,6 +85,34 @@ def cosine_drift(n_volumes: int, repetition_time: float, period: float) -> np.nd
     return np.hstack([cosines, np.ones((n_volumes, 1))])
 
 
+def polynomial_drift(n_volumes: int, order: int) -> np.ndarray:
+    """Return polynomials of time up to ``order``, each orthogonal to the lower ones, then the constant.
+
+    Shape ``(n_volumes, order + 1)``; spans what nilearn's polynomial drift spans.
+    """
+    time = np.linspace(-1, 1, n_volumes)
+    basis, _ = np.linalg.qr(time[:, None] ** np.arange(order + 1))
+    return np.hstack([basis[:, 1:], np.ones((n_volumes, 1))])
+
+
+def drift_columns(
+    model: str, n_volumes: int, repetition_time: float, high_pass: float, order: int
+) -> tuple[np.ndarray, list[str]]:
+    """Return the drift model's columns, the constant last, and their names.
+
+    Parameters
+    ----------
+    model : ``cosine``, ``polynomial`` or ``none``
+    high_pass : cut-off period of the cosines (s)
+    order : of the polynomial
+    """
+    if model == "polynomial":
+        drift = polynomial_drift(n_volumes, order)
+    else:
+        drift = cosine_drift(n_volumes, repetition_time, high_pass if model == "cosine" else 0.0)
+    return drift, [f"drift_{k + 1}" for k in range(drift.shape[1] - 1)] + ["constant"]
+
+
 def run_design(
     events: pd.DataFrame,
     n_volumes: int,
@@ -82,7 +121,9 @@ def run_design(
     start_time: float = 0.0,
     dummy_scans: int = 0,
     hrf: str = "spm",
+    drift: str = "cosine",
     high_pass: float = 128.0,
+    drift_order: int = 3,
     confounds: pd.DataFrame | None = None,
     label: str = "run",
 ) -> RunDesign:
@@ -95,7 +136,7 @@ def run_design(
     n_volumes, repetition_time : of the run as recorded (s)
     start_time : time of the first volume's reference slice (s)
     dummy_scans : volumes left out at the start
-    hrf, high_pass : see `hyper_bids.settings.GLMSettings`
+    hrf, drift, high_pass, drift_order : see `hyper_bids.settings.GLMSettings`
     confounds : (n_volumes, n_confounds) table, or None
     label : of the run, for messages
 
@@ -108,15 +149,16 @@ def run_design(
     if n_used < 2:
         raise InconsistentInput(f"{label}: {n_volumes} volumes and --dummy-scans {dummy_scans} leave {max(n_used, 0)}.")
     frame_times = start_time + repetition_time * np.arange(dummy_scans, n_volumes)
-    columns = regressors(events["onset"].to_numpy(float), events["duration"].to_numpy(float), frame_times, hrf)
+    onsets, durations = events["onset"].to_numpy(float), events["duration"].to_numpy(float)
+    columns = basis_regressors(onsets, durations, frame_times, hrf)
     role = events["role"].to_numpy(str)
-    samples, notices = _samples_within(columns, role, events, frame_times, hrf, label)
+    samples, notices = _samples_within(columns, role, durations, frame_times, hrf, label)
     nuisance, names = [], []
     for name, rows in _grouped_rows(role, events["trial_type"].to_numpy(str)):
         summed = columns[:, rows].sum(axis=1)
         if np.abs(summed).max() > 0:
-            nuisance.append(summed[:, None])
-            names.append(name)
+            nuisance.append(summed)
+            names += [name if k == 0 else f"{name}_basis{k}" for k in range(summed.shape[1])]
     if confounds is not None:
         if len(confounds) != n_volumes:
             raise InconsistentInput(
@@ -125,16 +167,15 @@ def run_design(
             )
         nuisance.append(confounds.to_numpy(float)[dummy_scans:])
         names += list(confounds.columns)
-    drift = cosine_drift(n_used, repetition_time, high_pass)
-    nuisance.append(drift)
-    names += [f"drift_{k + 1}" for k in range(drift.shape[1] - 1)] + ["constant"]
-    matrix, names, dropped = _without_empty(np.hstack(nuisance), names)
+    slow, slow_names = drift_columns(drift, n_used, repetition_time, high_pass, drift_order)
+    matrix, names, dropped = _without_empty(np.hstack([*nuisance, slow]), names + slow_names)
     if dropped:
         notices.append(f"{label}: constant confounds left out: {listing(dropped)}.")
     return RunDesign(
-        trials=columns[:, samples],
+        trials=columns[:, samples].reshape(n_used, -1),
         nuisance=matrix,
         trial_rows=samples,
+        weights=_response_weights(columns[:, samples], hrf, repetition_time),
         conditions=tuple(events["trial_type"].to_numpy(str)[samples]),
         nuisance_names=tuple(names),
         frame_times=frame_times,
@@ -142,23 +183,38 @@ def run_design(
     )
 
 
+def _response_weights(columns: np.ndarray, hrf: str, repetition_time: float) -> np.ndarray:
+    """Weights ``(n_trials, n_basis)`` that make a trial's response of its coefficients.
+
+    With derivatives it is the coefficient of the response after the derivatives have been made
+    orthogonal to it (nilearn's and SPM's convention): ``b_0 + sum_k b_k (d_k'c) / (c'c)``.
+    """
+    fixed = response_weights(hrf, repetition_time)
+    n_trials = columns.shape[1]
+    if fixed is not None:
+        return np.tile(fixed, (n_trials, 1))
+    own = columns[:, :, 0]
+    products = np.einsum("tn,tnb->nb", own, columns)
+    return products / np.maximum(np.einsum("tn,tn->n", own, own), 1e-300)[:, None] if n_trials else products
+
+
 def full_peaks(durations: np.ndarray, frame_times: np.ndarray, hrf: str) -> np.ndarray:
     """Peak of the response to events of these durations (s) in a run that is long enough, ``(n_events,)``."""
     repetition_time = (frame_times[-1] - frame_times[0]) / (len(frame_times) - 1)
     distinct, which = np.unique(durations, return_inverse=True)
     long_enough = np.arange(0.0, distinct.max() + KERNEL_LENGTH + 2 * repetition_time, repetition_time)
-    return np.abs(regressors(np.zeros(len(distinct)), distinct, long_enough, hrf)).max(axis=0)[which]
+    return np.abs(basis_regressors(np.zeros(len(distinct)), distinct, long_enough, hrf)).max(axis=(0, 2))[which]
 
 
 def _samples_within(
-    columns: np.ndarray, role: np.ndarray, events: pd.DataFrame, frame_times: np.ndarray, hrf: str, label: str
+    columns: np.ndarray, role: np.ndarray, durations: np.ndarray, frame_times: np.ndarray, hrf: str, label: str
 ) -> tuple[np.ndarray, list[str]]:
     """Return the sample rows whose response is seen in the run, and a notice about the others."""
     samples = np.flatnonzero(role == "sample")
     if len(samples) == 0:
-        return samples, [f"{label}: no sample among its {len(events)} events; the run is not used."]
-    peaks = np.abs(columns[:, samples]).max(axis=0)
-    seen = peaks >= VISIBLE * full_peaks(events["duration"].to_numpy(float)[samples], frame_times, hrf)
+        return samples, [f"{label}: no sample among its {len(role)} events; the run is not used."]
+    peaks = np.abs(columns[:, samples]).max(axis=(0, 2))
+    seen = peaks >= VISIBLE * full_peaks(durations[samples], frame_times, hrf)
     if seen.mean() < LEAST_SEEN:
         raise InconsistentInput(
             f"{label}: {int((~seen).sum())} of its {len(samples)} trials lie outside the run, which ends at "
@@ -167,10 +223,10 @@ def _samples_within(
         )
     if seen.all():
         return samples, []
-    onsets = [f"{onset:.1f} s" for onset in events["onset"].to_numpy(float)[samples[~seen]]]
+    lost = [f"event {row + 1}" for row in samples[~seen]]
     return samples[seen], [
-        f"{label}: {len(onsets)} trials whose response lies outside the run "
-        f"(it ends at {frame_times[-1]:.1f} s) are not used: {listing(onsets)}."
+        f"{label}: {len(lost)} trials whose response lies outside the run "
+        f"(it ends at {frame_times[-1]:.1f} s) are not used: {listing(lost)}."
     ]
 
 
@@ -194,41 +250,54 @@ def _without_empty(matrix: np.ndarray, names: list[str]) -> tuple[np.ndarray, li
 
 
 def variance_inflation(design: RunDesign) -> np.ndarray:
-    """Variance inflation of each trial regressor, ``(n_trials,)``.
+    """Variance inflation of each trial's response, ``(n_trials,)``.
 
-    ``VIF_j = 1 / (1 - R2_j)``, R2 of regressor j (about its mean) on all other columns:
-    the diagonal of the inverse correlation matrix. Infinite where a regressor is a
-    combination of the others.
+    How much larger the variance of the estimate is than if the trial's own regressors (about
+    their means) stood alone. With one regressor a trial that is ``1 / (1 - R2_j)``, R2 of
+    regressor j on all other columns. Infinite where it is a combination of the others.
     """
     from scipy.linalg import solve_triangular
 
-    matrix = design.matrix
-    n_trials = design.trials.shape[1]
-    if n_trials == 0:
+    matrix, n, b = design.matrix, design.n_trials, design.n_basis
+    if n == 0:
         return np.zeros(0)
     if matrix.shape[1] > matrix.shape[0]:
-        return np.full(n_trials, np.inf)
-    scaled = matrix / np.linalg.norm(matrix, axis=0)
-    triangle = np.linalg.qr(scaled, mode="r")
+        return np.full(n, np.inf)
+    norms = np.linalg.norm(matrix, axis=0)
+    triangle = np.linalg.qr(matrix / norms, mode="r")
+    alone = _variance_alone(design)
     if np.abs(np.diag(triangle)).min() < 1e-9:
-        return _inflation_by_projection(scaled, design.trials)
-    inverse = solve_triangular(triangle, np.eye(len(triangle)))
-    norms = (design.trials**2).sum(axis=0)
-    centred = ((design.trials - design.trials.mean(axis=0)) ** 2).sum(axis=0)
-    return (inverse[:n_trials] ** 2).sum(axis=1) / norms * centred
+        return _variance_by_projection(design) / alone
+    inverse = solve_triangular(triangle, np.eye(len(triangle)))[: n * b] / norms[: n * b, None]
+    combined = np.einsum("nb,nbp->np", design.weights, inverse.reshape(n, b, -1))
+    return (combined**2).sum(axis=1) / alone
 
 
-def _inflation_by_projection(scaled: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """The same, column by column, where the design is rank-deficient."""
-    centred = ((trials - trials.mean(axis=0)) ** 2).sum(axis=0)
-    norms = (trials**2).sum(axis=0)
-    inflation = np.full(trials.shape[1], np.inf)
-    for column in range(trials.shape[1]):
-        others = np.delete(scaled, column, axis=1)
-        residual = scaled[:, column] - others @ np.linalg.lstsq(others, scaled[:, column], rcond=1e-10)[0]
-        if (left := float(residual @ residual)) > 1e-12:
-            inflation[column] = centred[column] / (left * norms[column])
-    return inflation
+def _own_columns(design: RunDesign) -> np.ndarray:
+    """Trial regressors as ``(n_trials, n_volumes, n_basis)``."""
+    return design.trials.reshape(len(design.trials), design.n_trials, design.n_basis).transpose(1, 0, 2)
+
+
+def _variance_alone(design: RunDesign) -> np.ndarray:
+    """Variance (per unit of noise) of each response with the trial's own centred regressors alone."""
+    own = _own_columns(design)
+    own = own - own.mean(axis=1, keepdims=True)
+    inverse = np.linalg.pinv(np.einsum("ntb,ntc->nbc", own, own), hermitian=True)
+    return np.einsum("nb,nbc,nc->n", design.weights, inverse, design.weights)
+
+
+def _variance_by_projection(design: RunDesign) -> np.ndarray:
+    """Variance of each response in a rank-deficient design; infinite where it cannot be estimated."""
+    own, b = _own_columns(design), design.n_basis
+    scaled = design.matrix / np.linalg.norm(design.matrix, axis=0)
+    variance = np.full(design.n_trials, np.inf)
+    for trial in range(design.n_trials):
+        others = np.delete(scaled, slice(trial * b, (trial + 1) * b), axis=1)
+        left = own[trial] - others @ np.linalg.lstsq(others, own[trial], rcond=1e-10)[0]
+        gram = left.T @ left
+        if np.linalg.eigvalsh(gram)[0] > 1e-10 * np.trace(own[trial].T @ own[trial]) / b:
+            variance[trial] = design.weights[trial] @ np.linalg.solve(gram, design.weights[trial])
+    return variance
 
 
 def choose_mode(wanted: str, designs: list[RunDesign]) -> tuple[str, float]:
@@ -251,7 +320,7 @@ def check_rank(design: RunDesign, mode: str, label: str) -> int:
     """
     matrix = design.matrix if mode == "lsa" else design.nuisance
     names = design.names if mode == "lsa" else design.nuisance_names
-    extra = 0 if mode == "lsa" else 2
+    extra = 0 if mode == "lsa" else 2 * design.n_basis
     if matrix.shape[1] + extra >= matrix.shape[0]:
         raise InconsistentInput(
             f"{label}: {matrix.shape[1] + extra} regressors for {matrix.shape[0]} volumes leave no degrees of freedom. "
@@ -283,9 +352,10 @@ def check_rank(design: RunDesign, mode: str, label: str) -> int:
 
 def _explained_trials(design: RunDesign) -> np.ndarray:
     """Numbers of the trials whose regressor lies in the span of the nuisance regressors."""
-    if design.trials.shape[1] == 0:
+    if design.n_trials == 0:
         return np.zeros(0, dtype=int)
+    own = np.einsum("tnb,nb->tn", design.trials.reshape(len(design.trials), -1, design.n_basis), design.weights)
     nuisance = np.linalg.svd(design.nuisance / np.linalg.norm(design.nuisance, axis=0), full_matrices=False)
     basis = nuisance[0][:, nuisance[1] > nuisance[1][0] * 1e-10]
-    left = design.trials - basis @ (basis.T @ design.trials)
-    return np.flatnonzero((left**2).sum(axis=0) < 1e-10 * (design.trials**2).sum(axis=0))
+    left = own - basis @ (basis.T @ own)
+    return np.flatnonzero((left**2).sum(axis=0) < 1e-10 * (own**2).sum(axis=0))

@@ -11,6 +11,9 @@ TABLE_END = 60.0
 
 N_KNOTS = 1 << 16
 
+CHUNK = 1 << 16
+"""Values that are interpolated at a time, so that what is in between stays in cache."""
+
 
 def log_tail(t: np.ndarray, dof: float) -> np.ndarray:
     """Log of the upper tail probability of Student's t for ``t >= 0``.
@@ -45,11 +48,12 @@ def exact_z(t: np.ndarray, dof: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _table(dof: float) -> np.ndarray:
+def _table(dof: float) -> tuple[np.ndarray, np.ndarray]:
+    """z at the knots, and the steps to the next knot."""
     knots = exact_z(np.linspace(0.0, TABLE_END, N_KNOTS), dof)
     knots[0] = 0.0
-    knots.flags.writeable = False
-    return knots
+    steps = np.append(np.diff(knots), 0.0)
+    return knots, steps
 
 
 def z_from_t(t: np.ndarray, dof: float) -> np.ndarray:
@@ -57,7 +61,7 @@ def z_from_t(t: np.ndarray, dof: float) -> np.ndarray:
 
     Parameters
     ----------
-    t : array of any shape
+    t : array of any shape; float32 is worked on in float32, whose own rounding is then the error
     dof : residual degrees of freedom of the model, positive
 
     Returns
@@ -65,12 +69,27 @@ def z_from_t(t: np.ndarray, dof: float) -> np.ndarray:
     array of t's shape and dtype. NaN stays NaN.
     """
     t = np.asarray(t)
-    table = _table(float(dof))
-    position = np.abs(t).astype(np.float64, copy=False) * ((N_KNOTS - 1) / TABLE_END)
-    far = position >= N_KNOTS - 1
-    known = np.where(far | ~np.isfinite(position), 0.0, position)
-    below = known.astype(np.int64)
-    z = table[below] + (known - below) * (table[np.minimum(below + 1, N_KNOTS - 1)] - table[below])
-    if far.any():
-        z[far] = np.abs(exact_z(np.asarray(np.abs(t), dtype=float)[far], dof))
-    return np.where(np.isnan(t), np.nan, np.copysign(z, t)).astype(t.dtype if t.dtype.kind == "f" else np.float64)
+    dtype = t.dtype if t.dtype == np.float32 else np.dtype(np.float64)
+    table = tuple(values.astype(dtype) for values in _table(float(dof)))
+    flat = np.ascontiguousarray(t, dtype=dtype).reshape(-1)
+    z = np.empty_like(flat)
+    for start in range(0, len(flat), CHUNK):
+        _interpolate(flat[start : start + CHUNK], *table, z[start : start + CHUNK])
+    far = np.flatnonzero(~(np.abs(flat) < TABLE_END))
+    if len(far):
+        known = far[~np.isnan(flat[far])]
+        z[far] = np.nan
+        z[known] = exact_z(flat[known].astype(np.float64), dof)
+    return z.reshape(t.shape)
+
+
+def _interpolate(t: np.ndarray, knots: np.ndarray, steps: np.ndarray, out: np.ndarray) -> None:
+    position = np.abs(t)
+    position *= (N_KNOTS - 1) / TABLE_END
+    with np.errstate(invalid="ignore"):  # NaN and what lies beyond the table are mended by the caller
+        below = np.minimum(position, N_KNOTS - 1).astype(np.int32)
+    np.clip(below, 0, N_KNOTS - 1, out=below)
+    position -= below
+    position *= steps[below]
+    position += knots[below]
+    np.copysign(position, t, out=out)

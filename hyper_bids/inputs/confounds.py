@@ -1,78 +1,163 @@
-"""Confounds by strategy from fMRIPrep's table."""
+"""Confounds of one run: fMRIPrep's table and a strategy's name to regressors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput, MissingFiles, listing
+from hyper_bids.inputs.confound_strategies import (
+    COSINES,
+    MOTION6,
+    STRATEGIES,
+    StrategyOptions,
+    parse_strategy,
+    spikes,
+)
+from hyper_bids.inputs.confound_table import ConfoundTable, read_table, sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOTION6 = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
-"""Three translations (mm) and three rotations (rad)."""
+__all__ = [
+    "MOTION6",
+    "STRATEGIES",
+    "Confounds",
+    "non_steady_state_volumes",
+    "parse_strategy",
+    "read_confounds",
+    "sidecar",
+    "spike_regressors",
+]
 
-STRATEGIES: dict[str, tuple[str, ...]] = {"motion6": MOTION6, "none": ()}
+
+@dataclass(frozen=True)
+class Confounds:
+    """Nuisance regressors of one run, before any volume is dropped.
+
+    Attributes
+    ----------
+    table : DataFrame (n_volumes, n_confounds) float64; n_confounds may be 0
+    has_cosines : whether it holds fMRIPrep's cosines, so that no other drift model is needed
+    non_steady_state : how many leading volumes fMRIPrep flags as not yet in steady state
+    scrubbed : (n_scrubbed,) int, volumes with too large a framewise displacement, from 0
+    notices : what the user should know
+    """
+
+    table: pd.DataFrame
+    has_cosines: bool
+    non_steady_state: int
+    scrubbed: np.ndarray
+    notices: tuple[str, ...]
+
+    def with_non_steady_state_regressed(self) -> Confounds:
+        """Return these with a spike for each leading non-steady-state volume that has none yet."""
+        import pandas as pd
+
+        both = {str(name): self.table[name].to_numpy() for name in self.table}
+        more = _merged([both, spikes(range(self.non_steady_state), len(self.table))])
+        return replace(self, table=pd.DataFrame(more, index=self.table.index, dtype=float))
 
 
-def read_confounds(path: Path, strategy: str, n_volumes: int) -> pd.DataFrame | None:
-    """Read the columns of a strategy.
+def read_confounds(
+    path: Path,
+    strategy: str,
+    n_volumes: int,
+    *,
+    n_acompcor: int = 5,
+    fd_threshold: float = 0.5,
+    columns: Sequence[str] = (),
+) -> Confounds | None:
+    """Read the regressors of a strategy from a table of fMRIPrep (1.0 to 25).
 
     Parameters
     ----------
-    path : TSV with one row a volume
-    strategy : a key of `STRATEGIES`
+    path : TSV with one row a volume; its JSON, where there is one, lies beside it
+    strategy : names of `STRATEGIES` joined by ``+``, as in ``motion24+acompcor``
     n_volumes : rows that the table must have
+    n_acompcor : components for ``acompcor``
+    fd_threshold : for ``scrub``: framewise displacement above which a volume gets a spike (mm)
+    columns : for ``columns``: names of columns with shell wildcards
 
     Returns
     -------
-    DataFrame (n_volumes, n_confounds) float64, or None for ``none``. A missing value
-    in the first row (a derivative has none there) is taken as 0.
+    Confounds under the names that fMRIPrep uses since 1.2, each column once and at most one
+    spike a volume; or None for ``none``. Columns that never change are left in.
 
     Raises
     ------
+    UsageError
+        The strategy or its options do not exist or do not fit.
     MissingFiles
-        The table cannot be read.
+        The table or its JSON cannot be read.
     InconsistentInput
-        Wrong number of rows, missing columns, or values that are no numbers.
+        Wrong number of rows, missing columns, missing or infinite values, or no numbers.
     """
-    columns = STRATEGIES[strategy]
-    if not columns:
-        return None
-    table = _read(path)
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise InconsistentInput(
-            f"{path} has no column {listing(missing)}, which --confounds {strategy} needs; "
-            f"it has {listing(table.columns, 8)}. Use --confounds none, or the table of another preprocessing."
-        )
-    if len(table) != n_volumes:
-        raise InconsistentInput(
-            f"{path} has {len(table)} rows but the BOLD has {n_volumes} volumes; "
-            "are both from the same preprocessing run?"
-        )
-    return _numbers(table[list(columns)], path)
-
-
-def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:
-        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, na_values=["n/a", "NaN", "nan"])
-    except (OSError, UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise MissingFiles(f"Cannot read the confounds table {path}: {error}.") from error
+    names = parse_strategy(strategy, columns)
+    options = StrategyOptions(n_acompcor, fd_threshold, tuple(columns))
+    if names == ("none",):
+        return None
+    table = read_table(path, n_volumes)
+    chosen = [STRATEGIES[name](table, options) for name in names]
+    merged = _merged([part.columns for part in chosen])
+    leading, remarks = _non_steady_state(table)
+    cosines = table.series(COSINES)
+    missed = [name for name in cosines if name not in merged]
+    if 0 < len(missed) < len(cosines):
+        remarks.append(f"The confounds hold {len(cosines) - len(missed)} of the table's {len(cosines)} cosines.")
+    return Confounds(
+        table=pd.DataFrame(merged, index=range(n_volumes), dtype=float),
+        has_cosines=len(missed) < len(cosines),
+        non_steady_state=leading,
+        scrubbed=np.array([volume for part in chosen for volume in part.scrubbed], dtype=int),
+        notices=(*(notice for part in chosen for notice in part.notices), *remarks),
+    )
 
 
-def _numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    try:
-        numbers = table.astype(float)
-    except ValueError as error:
-        raise InconsistentInput(f"{path}: a confound is no number: {error}.") from error
-    numbers.iloc[0] = numbers.iloc[0].fillna(0.0)
-    bad = [name for name in numbers.columns if not np.isfinite(numbers[name].to_numpy()).all()]
-    if bad:
-        raise InconsistentInput(f"{path}: missing or infinite values after the first row in {listing(bad)}.")
-    return numbers
+def non_steady_state_volumes(path: Path, n_volumes: int) -> int:
+    """Return how many leading volumes a table flags as not in steady state (also of use without confounds).
+
+    Raises
+    ------
+    MissingFiles, InconsistentInput
+        As in `read_confounds`.
+    """
+    return _non_steady_state(read_table(path, n_volumes))[0]
+
+
+def spike_regressors(volumes: Sequence[int], n_volumes: int) -> pd.DataFrame:
+    """Return ``(n_volumes, len(volumes))``: a column a volume (from 0), 1 there and 0 elsewhere."""
+    import pandas as pd
+
+    return pd.DataFrame(spikes(volumes, n_volumes), index=range(n_volumes), dtype=float)
+
+
+def _non_steady_state(table: ConfoundTable) -> tuple[int, list[str]]:
+    """Number of leading flagged volumes, and a notice about flags further on."""
+    flagged = np.zeros(len(table), dtype=bool)
+    for name in table.series("non_steady_state_outlier"):
+        flagged |= table.column(name) != 0
+    leading = len(table) if flagged.all() else int(np.argmin(flagged))
+    stray = int(flagged[leading:].sum())
+    if not stray:
+        return leading, []
+    return leading, [f"{stray} volumes are flagged as not in steady state after the start of the run; not treated."]
+
+
+def _merged(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """All columns, each name once, and one spike a volume whatever its name."""
+    merged: dict[str, np.ndarray] = {}
+    spiked: set[int] = set()
+    for name, values in (item for part in parts for item in part.items()):
+        where = np.flatnonzero(values)
+        if len(where) == 1:
+            if where[0] in spiked:
+                continue
+            spiked.add(int(where[0]))
+        merged[name] = values
+    return merged

@@ -14,8 +14,8 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
 
-BLOCK = 32
-"""Volumes per block."""
+BLOCK = 128
+"""Volumes per block: 118 MB at 230 000 voxels; fewer would add to the sums more often."""
 
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -131,23 +131,27 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
     where = np.ravel_multi_index(np.nonzero(mask), spatial, order="F")
     volume = np.empty(int(np.prod(spatial)), dtype=header.dtype)
     view = memoryview(volume).cast("B")
+    plain = header.dtype == np.float32
     scaled = (header.slope, header.inter) != (1.0, 0.0)
     try:
         with _opened(path) as stream:
             stream.seek(header.offset) if stream.seekable() else stream.read(header.offset)
-            rows: list[np.ndarray] = []
+            rows, filled = np.empty((0, len(where)), dtype=np.float32), 0
             for index in range(n_volumes):
                 if _fill(stream, view) < len(view):
                     raise EOFError(f"it ends in volume {index + 1} of {n_volumes}")
                 if index < skip:
                     continue
-                row = volume[where].astype(np.float32)
-                rows.append(row * np.float32(header.slope) + np.float32(header.inter) if scaled else row)
-                if len(rows) == block:
-                    yield np.stack(rows)
-                    rows = []
-            if rows:
-                yield np.stack(rows)
+                if filled == len(rows):
+                    rows, filled = np.empty((min(block, n_volumes - index), len(where)), dtype=np.float32), 0
+                row = rows[filled]
+                row[...] = volume[where] if plain else volume[where].astype(np.float32)
+                if scaled:
+                    row *= np.float32(header.slope)
+                    row += np.float32(header.inter)
+                filled += 1
+                if filled == len(rows):
+                    yield rows
     except (EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
 

@@ -127,11 +127,14 @@ def _responses(
             "The choice was made from the designs alone: one model of all trials where the median variance inflation "
             "of the trial regressors is at most 5, else one model per trial."
         )
+    noise = "ordinary least squares"
+    if glm.get("noise_model") == "ar1":
+        noise = "least squares after whitening by a first-order autoregressive model of the residuals of each voxel"
     response = {"z": "z values with the same tail probability as t", "t": "t values", "beta": "percent signal change"}
     sentences += [
         f"Events were convolved with {_response_function(text, glm['hrf'])} at their own onsets and durations.",
         _nuisance(glm, facts),
-        f"Models were fitted by ordinary least squares, run by run, and responses are {response[glm['response']]}.",
+        f"Models were fitted by {noise}, run by run, and responses are {response[glm['response']]}.",
         "Events that are no samples were modelled as one regressor per trial type, baseline events not at all.",
     ]
     if any("mask" in recording and recording["mask"] is None for task in tasks for recording in task["recordings"]):
@@ -156,19 +159,40 @@ def _mode(text: _Text, mode: str, glm: Mapping[str, Any]) -> str:
 
 
 def _response_function(text: _Text, name: str) -> str:
-    if name == "glover":
-        return f"Glover's haemodynamic response {text.cite('glover')}"
-    return f"SPM's canonical haemodynamic response {text.cite('spm')}"
+    base, _, further = name.partition("+")
+    if base == "fir":
+        return "finite impulse responses, one bin a volume, a trial's response being the mean of the bins from 4 to 8 s,"
+    known = f"Glover's haemodynamic response {text.cite('glover')}"
+    known = known if base == "glover" else f"SPM's canonical haemodynamic response {text.cite('spm')}"
+    added = {"derivative": "its derivative in time", "derivatives": "its derivatives in time and dispersion"}
+    return f"{known} and {added[further]}" if further else known
+
+
+_STRATEGIES = {
+    "motion6": "six motion parameters",
+    "motion24": "six motion parameters, their differences, and the squares of both",
+    "acompcor": "{n_acompcor} aCompCor components with the cosines that they were computed with",
+    "wmcsf": "the mean signals of white matter and cerebrospinal fluid",
+    "scrub": "one regressor for each volume with a framewise displacement above {fd_threshold:g} mm",
+    "cosine": "fMRIPrep's cosines",
+    "columns": "the columns {columns} of the confounds table",
+}
 
 
 def _nuisance(glm: Mapping[str, Any], facts: Sequence[Mapping[str, Any]]) -> str:
-    parts = []
     names = {name for fact in facts for run in fact["runs"] for name in run["nuisance"]}
-    moved = [name for name in names if name.startswith(("trans_", "rot_"))]
-    if (moved or not facts) and glm["confounds"] == "motion6":
-        parts.append("six motion parameters")
-    if glm["high_pass"]:
-        parts.append(f"cosines with periods down to {glm['high_pass']:g} s")
+    used = not facts or bool(names - {"constant"} - {name for name in names if name.startswith("drift_")})
+    parts = []
+    if glm["confounds"] != "none" and used:
+        columns = ", ".join(glm.get("confound_columns") or ())
+        parts = [
+            _STRATEGIES.get(name, name).format(**{**glm, "columns": columns}) for name in glm["confounds"].split("+")
+        ]
+    if not facts or any(name.startswith("drift_") for name in names):
+        if glm.get("drift", "cosine") == "polynomial":
+            parts.append(f"polynomials of time up to order {glm['drift_order']}")
+        elif glm.get("drift", "cosine") == "cosine" and glm["high_pass"]:
+            parts.append(f"cosines with periods down to {glm['high_pass']:g} s")
     parts.append("a constant")
     dummy = f" The first {glm['dummy_scans']} volumes of each run were left out." if glm["dummy_scans"] else ""
     listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]

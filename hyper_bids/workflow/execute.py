@@ -86,5 +86,5 @@ def run_in_process(steps: list[Step], folder: Path) -> dict[str, dict[str, Path]
             name: made[source.step][source.name] if isinstance(source, Output) else source
             for name, source in step.sources()
         }
-        made[step.name] = execute(step.target, files, step.params, Path(folder) / step.name)
+        made[step.name] = execute(step.target, files, {**step.params, **step.limits}, Path(folder) / step.name)
     return made

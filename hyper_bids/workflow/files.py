@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -81,6 +81,38 @@ def save_array(path: Path, values: np.ndarray) -> Path:
     """Write one array as .npy."""
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         np.save(stream, values, allow_pickle=False)
+    return Path(path)
+
+
+def save_rows(path: Path, shape: tuple[int, int], parts: Iterable[np.ndarray]) -> Path:
+    """Write a float32 .npy whose rows come part by part, without holding the whole."""
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        _write_header(stream, shape)
+        for part in parts:
+            stream.write(np.ascontiguousarray(part, dtype="<f4").data)
+    return Path(path)
+
+
+def _write_header(stream: BinaryIO, shape: tuple[int, int]) -> None:
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+
+def save_columns(path: Path, shape: tuple[int, int], parts: Iterable[tuple[slice, np.ndarray]]) -> Path:
+    """Write a float32 .npy whose columns come slice by slice, without holding the whole.
+
+    Parameters
+    ----------
+    parts : (columns, (shape[0], n) float32), together all columns
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        _write_header(stream, shape)
+        start = stream.tell()
+        stream.truncate(start + 4 * shape[0] * shape[1])
+        for columns, values in parts:
+            rows = np.ascontiguousarray(values, dtype="<f4")
+            for row, cells in enumerate(rows):
+                stream.seek(start + 4 * (row * shape[1] + columns.start))
+                stream.write(cells.data)
     return Path(path)
 
 

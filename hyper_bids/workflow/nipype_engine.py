@@ -47,6 +47,7 @@ Progress = Callable[[Step, str], None]
 class _StepInput(DynamicTraitedSpec):
     target = Str(mandatory=True)
     params = Str(mandatory=True)
+    limits = Str(mandatory=True, nohash=True)
     identity = Str(mandatory=True)
     version = Str(mandatory=True)
 
@@ -67,7 +68,8 @@ class StepInterface(SimpleInterface):
 
     def _run_interface(self, runtime: Any) -> Any:
         files = {name: Path(getattr(self.inputs, name)) for name in self._file_names}
-        made = execute(self.inputs.target, files, json.loads(self.inputs.params), Path(runtime.cwd))
+        arguments = {**json.loads(self.inputs.params), **json.loads(self.inputs.limits)}
+        made = execute(self.inputs.target, files, arguments, Path(runtime.cwd))
         for name in self._output_names:
             self._results[name] = str(made[name])
         return runtime
@@ -274,6 +276,7 @@ def _workflow(steps: list[Step], work_dir: Path) -> engine.Workflow:
         interface = StepInterface(tuple(sources), step.outputs)
         interface.inputs.target = step.target
         interface.inputs.params = json.dumps(dict(step.params), sort_keys=True)
+        interface.inputs.limits = json.dumps(dict(step.limits), sort_keys=True)
         interface.inputs.identity = json.dumps(dict(step.identity), sort_keys=True)
         interface.inputs.version = step.version
         node = engine.Node(interface, name=step.name, mem_gb=step.mem_gb, n_procs=step.n_procs)

@@ -17,11 +17,13 @@ import numpy as np
 from hyper_bids import __version__
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
+from hyper_bids.errors import UsageError
 from hyper_bids.generate import built_in
+from hyper_bids.inputs.confounds import sidecar
 from hyper_bids.inputs.locate import stimuli_folders
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.inputs.task import TaskInput
-from hyper_bids.inputs.volumes import read_header
+from hyper_bids.inputs.volumes import BLOCK, read_header, read_mask
 from hyper_bids.settings import Settings, identity_of, parse_cross_validation, plain, replace
 from hyper_bids.workflow import files
 from hyper_bids.workflow.plan import Output, Step
@@ -29,6 +31,9 @@ from hyper_bids.workflow.plan import Output, Step
 STEPS = "hyper_bids.workflow.steps"
 BASE_GB = 0.3
 """Resident memory of a worker with the libraries loaded."""
+
+LEAST_GB = 0.35
+"""What a run's fit needs besides its sums: the libraries, a volume, temporary arrays."""
 
 BRAIN_SHARE = 0.4
 """Share of a volume that a brain mask covers at most, for predictions of memory."""
@@ -53,7 +58,14 @@ def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def plan_participant(
-    tasks: list[TaskInput], dataset: Dataset, settings: Settings, *, device: str, work_dir: Path, command: str
+    tasks: list[TaskInput],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    device: str,
+    work_dir: Path,
+    command: str,
+    memory_gb: float,
 ) -> ParticipantPlan:
     """Lay out all stages of one participant and write the small files that they start from.
 
@@ -64,6 +76,7 @@ def plan_participant(
     device : ``cpu`` or ``cuda``
     work_dir : where the starting files go (under ``inputs/``)
     command : the command line, for the report
+    memory_gb : limit for one process
     """
     participant = tasks[0].participant
     steps: list[Step] = []
@@ -72,7 +85,7 @@ def plan_participant(
     pictures: list[tuple[list[str], Output]] = []
     report: dict[str, list[Output]] = {"facts": [], "designs": []}
     for task in tasks:
-        part = _TaskPlan(task, dataset, settings, device, work_dir)
+        part = _TaskPlan(task, dataset, settings, device, work_dir, memory_gb)
         part.add_responses()
         part.add_decoders()
         steps += part.steps
@@ -114,6 +127,12 @@ def plan_participant(
     return ParticipantPlan(participant, tuple(steps), tuple(trees), spaces)
 
 
+def _sidecar(recording: Recording) -> Path | None:
+    """The JSON beside a confounds table, which says what its components were computed from."""
+    beside = None if recording.confounds is None else sidecar(recording.confounds)
+    return beside if beside is not None and beside.is_file() else None
+
+
 def _node(*parts: str) -> str:
     return "__".join(re.sub(r"\W", "_", part) for part in parts)
 
@@ -121,8 +140,11 @@ def _node(*parts: str) -> str:
 class _TaskPlan:
     """Steps of one participant and task."""
 
-    def __init__(self, task: TaskInput, dataset: Dataset, settings: Settings, device: str, work_dir: Path) -> None:
+    def __init__(
+        self, task: TaskInput, dataset: Dataset, settings: Settings, device: str, work_dir: Path, memory_gb: float
+    ) -> None:
         self.task, self.dataset, self.settings, self.device = task, dataset, settings, device
+        self.memory_gb = memory_gb
         self.steps: list[Step] = []
         self.trees: list[Output] = []
         self.pictures: list[tuple[list[str], Output]] = []
@@ -133,7 +155,7 @@ class _TaskPlan:
         self.digests = fingerprints(
             path
             for recording in task.recordings
-            for path in (recording.bold, recording.mask, recording.confounds, recording.events)
+            for path in (recording.bold, recording.mask, recording.confounds, _sidecar(recording), recording.events)
             if path is not None
         )
         start = Path(work_dir) / "inputs" / self.name("files")
@@ -156,6 +178,8 @@ class _TaskPlan:
     def _recording(self, recording: Recording, *kinds: str) -> dict[str, Any]:
         """A recording as parameters: with digests of those of its files that the step reads."""
         found = {kind: getattr(recording, kind) for kind in kinds}
+        if "confounds" in kinds:
+            found["confounds_json"] = _sidecar(recording)
         return {
             **recording.to_dict(),
             "label": recording.label,
@@ -216,8 +240,9 @@ class _TaskPlan:
                 self.name("fit", recording.label), "fit_run", f"GLM {recording.label}",
                 inputs=shared,
                 params={"recording": self._recording(recording, "bold"), "index": index, "glm": glm},
+                limits={"n_passes": n_passes(self.task, index, self.settings, self.memory_gb)},
                 outputs=("responses",),
-                mem_gb=_fit_memory(task=self.task, index=index),
+                mem_gb=min(fit_memory(self.task, index, self.settings), max(self.memory_gb, LEAST_GB)),
             )
             for index, recording in enumerate(recordings)
         ]  # fmt: skip
@@ -232,7 +257,7 @@ class _TaskPlan:
                 "provenance": self.provenance("inputs", "glm"),
             },
             outputs=("values", "samples", "grid", "facts", "tree"),
-            mem_gb=BASE_GB + 2 * _responses_gb(self.task),
+            mem_gb=_pool_memory(self.task),
         )  # fmt: skip
 
     def add_decoders(self) -> None:
@@ -360,7 +385,11 @@ class _TaskPlan:
 
 
 def _voxel_bound(task: TaskInput) -> int:
-    return int(np.prod(read_header(task.recordings[0].bold).shape[:3]) * BRAIN_SHARE)
+    """Voxels of the first run's mask, or as many as a brain may have."""
+    first = task.recordings[0]
+    if first.mask is not None:
+        return int(read_mask(first.mask)[0].sum())
+    return int(np.prod(read_header(first.bold).shape[:3]) * BRAIN_SHARE)
 
 
 def _responses_gb(task: TaskInput) -> float:
@@ -368,13 +397,52 @@ def _responses_gb(task: TaskInput) -> float:
     return n_trials * _voxel_bound(task) * 4 / 2**30
 
 
-def _fit_memory(task: TaskInput, index: int) -> float:
-    """Predicted resident memory (GB) of one run's fit: accumulators, estimates and a block of volumes."""
+def fit_memory(task: TaskInput, index: int, settings: Settings) -> float:
+    """Predicted resident memory (GB) of one run's fit: the sums, and a block of volumes."""
     here = task.trials["recording"] == index
     n_trials = int((here & (task.trials["role"] == "sample")).sum())
     rank = min(task.recordings[index].n_volumes, n_trials + 30)
-    per_voxel = 8 * rank + 4 * n_trials + 3 * 4 * 32 + 64
-    return BASE_GB + _voxel_bound(task) * per_voxel / 2**30
+    sums = 8 * rank * (2 if settings.glm.noise_model == "ar1" else 1)
+    return LEAST_GB + _voxel_bound(task) * (sums + 4 * BLOCK + 64) / 2**30
+
+
+def n_passes(task: TaskInput, index: int, settings: Settings, memory_gb: float) -> int:
+    """Into how many parts the voxels are split so that a run's fit stays within the limit.
+
+    A part is read by a pass of its own over the file.
+    """
+    needed = fit_memory(task, index, settings)
+    if needed <= memory_gb or memory_gb <= LEAST_GB:
+        return 1
+    return int(np.ceil((needed - LEAST_GB) / (memory_gb - LEAST_GB)))
+
+
+def _pool_memory(task: TaskInput) -> float:
+    """A run's responses and a volume at a time."""
+    return LEAST_GB + 2 * _responses_gb(task) / len(task.recordings)
+
+
+def check_memory(tasks: list[TaskInput], settings: Settings, memory_gb: float) -> None:
+    """Refuse a limit that cannot be met, before any work.
+
+    Raises
+    ------
+    UsageError
+        Names the step, what it needs, and what to change.
+    """
+    for task in tasks:
+        for what, needed in (
+            ("a run's GLM", LEAST_GB + 0.05),
+            ("putting the runs together", _pool_memory(task)),
+            ("decoding", _decode_memory(task, settings)),
+            ("drawing and evaluating", 1.2),
+        ):
+            if needed > memory_gb:
+                raise UsageError(
+                    f"sub-{task.participant} task-{task.task}: {what} needs about {needed:.1f} GB, and --mem allows "
+                    f"{memory_gb:.1f} GB. Allow more, use fewer voxels (a smaller mask in the preprocessed data), or "
+                    "fewer runs at once (--session-label)."
+                )
 
 
 def _decode_memory(task: TaskInput, settings: Settings) -> float:
@@ -396,8 +464,8 @@ def _n_folds(task: TaskInput, settings: Settings) -> int:
 
 def predicted_memory(task: TaskInput, settings: Settings, n_procs: int) -> tuple[float, float]:
     """Predicted memory in GB: of the largest step, and of all processes at their worst together."""
-    fits = sorted((_fit_memory(task, index) for index in range(len(task.recordings))), reverse=True)
-    alone = max(fits[0], BASE_GB + 2 * _responses_gb(task), _decode_memory(task, settings) + 1.0, 1.2)
+    fits = sorted((fit_memory(task, index, settings) for index in range(len(task.recordings))), reverse=True)
+    alone = max(fits[0], _pool_memory(task), _decode_memory(task, settings), 1.2)
     return alone, max(alone, sum(fits[:n_procs]))
 
 

@@ -28,7 +28,7 @@ from hyper_bids.registry import resolve
 from hyper_bids.settings import Execution, Settings, write_toml
 from hyper_bids.workflow.execute import execute, read_outputs
 from hyper_bids.workflow.journal import Journal
-from hyper_bids.workflow.participant_plan import ParticipantPlan, choose_generator, plan_participant
+from hyper_bids.workflow.participant_plan import ParticipantPlan, check_memory, choose_generator, plan_participant
 from hyper_bids.workflow.plan import Step
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
 
@@ -59,6 +59,9 @@ def run_participants(
     journal = Journal(None if execution.dry_run else output_dir, quiet=execution.quiet, verbose=execution.verbose > 0)
     try:
         loaded = load(bids_dir, settings, execution, journal)
+        if execution.mem_mb is not None:
+            for tasks in loaded.tasks.values():
+                check_memory(tasks, settings, limits(execution)[1])
         if execution.dry_run:
             describe(loaded, output_dir, settings, execution)
             return _code(loaded.errors, len(loaded.tasks))
@@ -93,7 +96,9 @@ def check_named(settings: Settings) -> None:
     """Find out now whether the files and plugins that the options name are there."""
     from hyper_bids.decode import DECODERS
     from hyper_bids.generate import GENERATORS
+    from hyper_bids.inputs.confounds import parse_strategy
 
+    parse_strategy(settings.glm.confounds, settings.glm.confound_columns)
     paths = [("--mask", settings.select.mask), ("--weights", settings.generate.weights)]
     paths += [("--attributes", Path(name)) for name in settings.evaluate.attributes]
     for flag, path in paths:
@@ -178,14 +183,20 @@ def _process(
 ) -> int:
     errors = dict(loaded.errors)
     plans: dict[str, ParticipantPlan] = {}
-    device = choose_device(execution.device)
+    device, memory_gb = choose_device(execution.device), limits(execution)[1]
     for participant, tasks in loaded.tasks.items():
         config = journal.folder(participant) / f"{journal.run}_config.toml"
         write_text(config, write_toml(settings, execution))
         journal.note(f"hyper {__version__}: {command}", participant)
         try:
             plans[participant] = plan_participant(
-                tasks, loaded.dataset, settings, device=device, work_dir=work_dir, command=command
+                tasks,
+                loaded.dataset,
+                settings,
+                device=device,
+                work_dir=work_dir,
+                command=command,
+                memory_gb=memory_gb,
             )
         except HyperError as error:
             errors[participant] = error
@@ -321,7 +332,13 @@ def rewrite_reports(
         device = choose_device(execution.device)
         for participant, tasks in loaded.tasks.items():
             plan = plan_participant(
-                tasks, loaded.dataset, settings, device=device, work_dir=work_dir, command=command
+                tasks,
+                loaded.dataset,
+                settings,
+                device=device,
+                work_dir=work_dir,
+                command=command,
+                memory_gb=limits(execution)[1],
             )
             if not execution.boilerplate_only:
                 made = _report_again(plan, work_dir)
@@ -344,7 +361,7 @@ def _report_again(plan: ParticipantPlan, work_dir: Path) -> dict[str, Path]:
                 f"{work_dir} holds no results of {source.step} any more; run the same command without --reports-only."
             )
         found[name] = made[source.name]
-    return execute(report.target, found, report.params, work_dir / "reports" / report.name)
+    return execute(report.target, found, {**report.params, **report.limits}, work_dir / "reports" / report.name)
 
 
 def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> None:

@@ -28,9 +28,10 @@ class Step:
     Parameters
     ----------
     name : unique in the plan; letters, digits and underscores
-    target : ``package.module:function``, called as ``f(**inputs, **params, out_dir=...)``
+    target : ``package.module:function``, called as ``f(**inputs, **params, **limits, out_dir=...)``
     inputs : argument -> file, or a tuple of files; their *content* decides whether to recompute
     params : argument -> JSON-ready value; decides likewise
+    limits : argument -> JSON-ready value that cannot change the result, and so does not decide
     identity : what decides likewise and is not passed on: digests of files that params name
     outputs : names of the files that the function returns
     label : what a person calls it
@@ -42,6 +43,7 @@ class Step:
     target: str
     inputs: Mapping[str, Source | tuple[Source, ...]] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
     identity: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     label: str = ""

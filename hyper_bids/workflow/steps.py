@@ -11,7 +11,8 @@ output files by name. What belongs in the output dataset lies in a tree (see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,32 +50,30 @@ def build_designs(
     (JSON: mode, median variance inflation, a row of facts per run, notices).
     """
     from hyper_bids.glm.design import choose_mode, run_design, variance_inflation
-    from hyper_bids.glm.fit import model_dof
-    from hyper_bids.inputs.confounds import read_confounds
+    from hyper_bids.glm.fit import trial_models
 
     events = files.load_table(trials)
     designs, notices = [], []
     for index, recording in enumerate(recordings):
         label = f"sub-{recording['participant']} {recording['label']}"
-        confounds = None
-        if glm["confounds"] != "none" and recording["confounds"] is None:
-            notices.append(f"{label}: no confounds table, so no confounds are modelled.")
-        elif recording["confounds"] is not None:
-            confounds = read_confounds(Path(recording["confounds"]), glm["confounds"], recording["n_volumes"])
+        nuisance = _confounds(recording, glm)
+        notices += [f"{label}: {notice}" for notice in nuisance.notices]
         design = run_design(
             events[events["recording"] == index],
             recording["n_volumes"],
             recording["repetition_time"],
             start_time=recording["start_time"],
-            dummy_scans=glm["dummy_scans"],
+            dummy_scans=nuisance.dummy_scans,
             hrf=glm["hrf"],
+            drift="none" if nuisance.has_cosines else glm["drift"],
             high_pass=glm["high_pass"],
-            confounds=confounds,
+            drift_order=glm["drift_order"],
+            confounds=nuisance.table,
             label=label,
         )
         notices += design.notices
         designs.append(design)
-    if not any(design.trials.shape[1] for design in designs):
+    if not any(design.n_trials for design in designs):
         raise InconsistentInput("No run has a trial to decode.")
     labels = [f"sub-{recording['participant']} {recording['label']}" for recording in recordings]
     mode, median = choose_mode(glm["glm"], designs)
@@ -87,7 +86,7 @@ def build_designs(
     ranks = _ranks(designs, mode, labels)
     arrays, runs = {}, []
     for index, (recording, design) in enumerate(zip(recordings, designs, strict=True)):
-        dof = model_dof(design, mode, glm["lss_rest"]) if design.trials.shape[1] else np.zeros(0, dtype=int)
+        dof = trial_models(design, mode, glm["lss_rest"]).dof
         runs.append(_run_facts(recording, design, ranks[index], dof, variance_inflation(design)))
         arrays.update(_design_arrays(index, design))
     if mode == "lsa" and median > 5:
@@ -97,6 +96,47 @@ def build_designs(
         "designs": write_npz(out_dir / "designs.npz", arrays),
         "summary": write_json(out_dir / "summary.json", summary),
     }
+
+
+@dataclass(frozen=True)
+class _Nuisance:
+    """What a run's confounds table asks of its design."""
+
+    table: pd.DataFrame | None
+    dummy_scans: int
+    has_cosines: bool
+    notices: tuple[str, ...]
+
+
+def _confounds(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> _Nuisance:
+    """Read a run's confounds by strategy, and what to do with its first volumes."""
+    from hyper_bids.inputs.confounds import non_steady_state_volumes, read_confounds, spike_regressors
+
+    dummies, n_volumes = glm["dummy_scans"], recording["n_volumes"]
+    if recording["confounds"] is None:
+        said = () if glm["confounds"] == "none" else ("no confounds table, so no confounds are modelled.",)
+        return _Nuisance(None, dummies, False, said)
+    path = Path(recording["confounds"])
+    found = read_confounds(
+        path,
+        glm["confounds"],
+        n_volumes,
+        n_acompcor=glm["n_acompcor"],
+        fd_threshold=glm["fd_threshold"],
+        columns=glm["confound_columns"],
+    )
+    unsteady = non_steady_state_volumes(path, n_volumes) if found is None else found.non_steady_state
+    table, notices = (None, []) if found is None else (found.table, list(found.notices))
+    if found is not None and found.has_cosines:
+        notices.append("the confounds hold cosines, so the app's own drift model is off.")
+    if unsteady and glm["non_steady_state"] == "drop":
+        notices.append(f"{unsteady} volumes not in steady state are left out.")
+        dummies = max(dummies, unsteady)
+    elif unsteady and glm["non_steady_state"] == "regress":
+        notices.append(f"{unsteady} volumes not in steady state have a regressor each.")
+        spikes = spike_regressors(range(unsteady), n_volumes)
+        table = spikes if found is None else found.with_non_steady_state_regressed().table
+    return _Nuisance(table, dummies, found is not None and found.has_cosines, tuple(notices))
 
 
 def _ranks(designs: list[Any], mode: str, labels: list[str]) -> list[int]:
@@ -114,8 +154,9 @@ def _run_facts(
     return {
         "run": recording["label"],
         "n_volumes": n_volumes,
+        "dummy_scans": recording["n_volumes"] - n_volumes,
         "repetition_time": recording["repetition_time"],
-        "n_trials": design.trials.shape[1],
+        "n_trials": design.n_trials,
         "n_regressors": design.matrix.shape[1],
         "rank": rank,
         "dof": int(dof.min()) if len(dof) else None,
@@ -135,6 +176,7 @@ def _design_arrays(index: int, design: Any) -> dict[str, np.ndarray]:
         f"trials_{index:04d}": design.trials,
         f"nuisance_{index:04d}": design.nuisance,
         f"rows_{index:04d}": design.trial_rows,
+        f"weights_{index:04d}": design.weights,
         f"times_{index:04d}": design.frame_times,
     }
 
@@ -148,6 +190,7 @@ def _load_design(designs: Path, summary: Mapping[str, Any], index: int) -> Any:
         trials=arrays[f"trials_{index:04d}"],
         nuisance=arrays[f"nuisance_{index:04d}"],
         trial_rows=arrays[f"rows_{index:04d}"],
+        weights=arrays[f"weights_{index:04d}"],
         conditions=tuple(run["conditions"]),
         nuisance_names=tuple(run["nuisance"]),
         frame_times=arrays[f"times_{index:04d}"],
@@ -170,26 +213,47 @@ def find_voxels(*, recordings: list[dict[str, Any]], space: str | None, out_dir:
 
 def fit_run(
     *, designs: Path, summary: Path, grid: Path, recording: dict[str, Any], index: int, glm: Mapping[str, Any],
-    out_dir: Path,
+    n_passes: int, out_dir: Path,
 ) -> dict[str, Path]:  # fmt: skip
     """Estimate the response to every trial of one run, in one pass over its volumes.
 
+    Where memory is short the voxels are split into ``n_passes`` parts and the file is read
+    once for each.
+
     Output: ``responses`` (npy, (n_trials, n_voxels) float32; NaN where a voxel is not usable).
     """
-    from hyper_bids.glm.fit import accumulate, estimate
+    from hyper_bids.glm.fit import accumulate, estimate_blocks, trial_models
     from hyper_bids.inputs.volumes import masked_blocks
 
     facts = files.load_json(summary)
     design = _load_design(designs, facts, index)
     mask = files.load_grid(grid).mask
-    if design.trials.shape[1] == 0:
-        values = np.zeros((0, int(mask.sum())), dtype=np.float32)
-    else:
-        label = f"sub-{recording['participant']} {recording['label']}"
-        blocks = masked_blocks(Path(recording["bold"]), mask, skip=glm["dummy_scans"])
-        products = accumulate(blocks, design, label)
-        values = estimate(products, design, facts["mode"], response=glm["response"], rest=glm["lss_rest"]).values
-    return {"responses": files.save_array(out_dir / "responses.npy", values)}
+    path = out_dir / "responses.npy"
+    n_voxels = int(mask.sum())
+    if design.n_trials == 0:
+        return {"responses": files.save_array(path, np.zeros((0, n_voxels), dtype=np.float32))}
+    label = f"sub-{recording['participant']} {recording['label']}"
+
+    def estimates() -> Iterator[tuple[slice, np.ndarray]]:
+        for start, part in _voxel_parts(mask, n_passes):
+            blocks = masked_blocks(Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"])
+            products = accumulate(blocks, design, label, glm["noise_model"])
+            models = trial_models(design, facts["mode"], glm["lss_rest"], products.basis)
+            found = estimate_blocks(products, models, response=glm["response"], noise_model=glm["noise_model"])
+            for voxels, values in found:
+                yield slice(start + voxels.start, start + voxels.stop), values
+
+    return {"responses": files.save_columns(path, (design.n_trials, n_voxels), estimates())}
+
+
+def _voxel_parts(mask: np.ndarray, n_parts: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Split a mask into parts of consecutive voxels: the first voxel's number, and the part's mask."""
+    start = 0
+    for places in np.array_split(np.flatnonzero(mask), n_parts):
+        part = np.zeros(mask.shape, dtype=bool)
+        part.flat[places] = True
+        yield start, part
+        start += len(places)
 
 
 def pool_runs(
@@ -213,11 +277,12 @@ def pool_runs(
         lost = int((~usable).sum())
         notices.append(f"{lost} of {len(usable)} voxels are constant or not finite in some run and are left out.")
     kept = whole.within(usable)
-    values = np.concatenate([part[:, usable] for part in parts])
+    shape = (sum(len(part) for part in parts), kept.n_voxels)
+    values_path = files.save_rows(out_dir / "values.npy", shape, (part[:, usable] for part in parts))
     samples = _samples(files.load_table(trials), designs, len(parts))
     tree, where, stamp = Tree(out_dir), _scope(scope), _provenance(provenance)
     _write_mask(tree, where, kept, "brain", "voxels inside the brain in every run", stamp)
-    found = Responses(values, samples, kept)
+    found = Responses(files.load_array(values_path), samples, kept)
     model = {**glm, "mode": facts["mode"], "median_vif": facts["median_vif"]}
     if maps in ("stimulus", "both"):
         _write_stimulus_maps(tree, where, found, model, stamp)
@@ -225,7 +290,7 @@ def pool_runs(
         _write_trial_maps(tree, where, found, model, stamp)
     facts = {**facts, "notices": notices, "n_voxels": kept.n_voxels, "n_voxels_mask": whole.n_voxels}
     return {
-        "values": files.save_array(out_dir / "values.npy", values),
+        "values": values_path,
         "samples": files.save_table(out_dir / "samples.tsv", samples),
         "grid": files.save_grid(out_dir / "grid.npz", kept),
         "facts": write_json(out_dir / "facts.json", facts),
@@ -273,7 +338,8 @@ def _model_facts(model: Mapping[str, Any]) -> dict[str, Any]:
         "MedianVarianceInflation": model["median_vif"],
         "LSSRest": model["lss_rest"] if model["mode"] == "lss" else None,
         "HRF": model["hrf"],
-        "HighPassPeriod": model["high_pass"],
+        "Drift": model["drift"],
+        "HighPassPeriod": model["high_pass"] if model["drift"] == "cosine" else None,
         "ConfoundStrategy": model["confounds"],
         "DummyScans": model["dummy_scans"],
     }
