@@ -95,6 +95,7 @@ def _run(words: list[str]) -> int:
     settings, execution = read_settings(parsed)
     _limit_threads(execution.omp_nthreads)
     _stop_on_sigterm()
+    give_home()
     import shlex
     from pathlib import Path
 
@@ -105,7 +106,7 @@ def _run(words: list[str]) -> int:
 
         return run_group(bids_dir, output_dir, settings, execution)
     if execution.reports_only or execution.boilerplate_only:
-        from hyper_bids.workflow.participants import rewrite_reports
+        from hyper_bids.workflow.reports_only import rewrite_reports
 
         return rewrite_reports(bids_dir, output_dir, settings, execution, command)
     from hyper_bids.workflow.participants import run_participants
@@ -127,6 +128,22 @@ def read_settings(parsed):
         given["mem_mb"] = f"{parsed.mem_gb}G"
     below = read_toml(Path(given["config"])) if "config" in given else {}
     return build({**below, **given})
+
+
+def give_home() -> None:
+    """Give libraries a home to cache in where the user has none: a container, an unknown user id.
+
+    Set before they are imported: some refuse to be imported without one.
+    """
+    import os
+    import tempfile
+
+    home = os.environ.get("HOME", "")
+    if home and os.path.isdir(home) and os.access(home, os.W_OK):
+        return
+    scratch = tempfile.mkdtemp(prefix="hyper-home-")
+    for name in ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "TEMPLATEFLOW_HOME"):
+        os.environ[name] = scratch
 
 
 def _limit_threads(n: int) -> None:

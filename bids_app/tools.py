@@ -13,11 +13,13 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"hyper-tools {__version__}")
         return 0
+    from bids_app.cli import give_home
     from bids_app.options import report_error
     from hyper_bids.errors import HyperError
 
     try:
         parsed = make_parser().parse_args(words)
+        give_home()
         return COMMANDS[parsed.tool](parsed)
     except HyperError as error:
         return report_error(error, "--debug" in words)

@@ -33,9 +33,9 @@ def resolve(name: str, builtins: Mapping[str, type], kind: str, needs: tuple[str
     module_name, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever a user's module does when it is imported
         raise UsageError(
-            f"Cannot load {kind} {name!r}: {error}. Is the package installed and on PYTHONPATH?"
+            f"Cannot load {kind} {name!r}: {type(error).__name__}: {error}. Is the package installed and on PYTHONPATH?"
         ) from error
     missing = [method for method in needs if not callable(getattr(found, method, None))]
     if missing:

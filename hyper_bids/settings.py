@@ -484,7 +484,7 @@ def parse_cross_validation(text: str) -> tuple[str, int | None]:
         raise UsageError(f"--cross-validate: {text!r} is not run, session or stimulus[:K].")
     if unit != "stimulus":
         return unit, None
-    if number and (not number.isdigit() or int(number) < 2):
+    if number and (not (number.isascii() and number.isdecimal()) or int(number) < 2):
         raise UsageError(f"--cross-validate: {text!r}: the number of folds must be a whole number of at least 2.")
     return unit, int(number or 10)
 

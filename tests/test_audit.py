@@ -57,3 +57,11 @@ def test_participation_ratio_does_not_depend_on_which_side_is_longer(rng):
     wanted = spectrum.sum() ** 2 / (spectrum**2).sum()
     assert participation_ratio(values) == pytest.approx(wanted)
     assert participation_ratio(np.hstack([values, np.zeros((9, 30))])) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("rows", "why"), [(1, "one test stimulus"), (5, "the same in every test row")])
+def test_dimensions_that_cannot_be_counted_do_not_pass(honest, rows, why):
+    for name in ("true", "predicted", "training_mean", "nearest"):
+        honest[name] = np.repeat(honest[name][:1], rows, axis=0)
+    found = audit(**honest)["DimensionCollapse"]
+    assert found["Status"] == "N/A" and why in found["Text"]

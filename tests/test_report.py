@@ -174,6 +174,27 @@ def test_summary_says_what_the_permutations_found(tmp_path, noise, expected):
     assert expected in decisive.partition("(")[0]
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_what_cannot_be_tested_is_not_called_a_negative_result(tmp_path, rng, n):
+    made = result(tmp_path / "data", rng, n=n, noise=0.0)
+    _, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
+    summary = html.partition('id="summary"')[2].partition("</section>")[0]
+    assert "at chance" not in html and "0 of 2" not in summary
+    wanted = "not tested" if n == 1 else "the test cannot reach p &lt; 0.05 (smallest possible p = 0.17)"
+    assert wanted in re.search(r"<strong>(.*?)</strong>", summary).group(1)
+    assert ("Attributes: not tested, because too few stimuli." in summary) == (n == 1)
+
+
+def test_sentences_in_wide_tables_are_held_in_view(tmp_path, rng):
+    made = result(tmp_path / "data", rng)
+    _, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
+    for opening in (r"<caption>", r'<tr class="words"><td colspan="\d+">'):
+        cells = re.findall(f"{opening}(.{{19}})", html)
+        assert cells and set(cells) == {'<span class="held">'}
+    widths = [int(picture["width"]) for picture in Page(html).all("img") if picture.get("width")]
+    assert max(widths) <= 560 and "min-width: 600px" not in html
+
+
 def test_table_holds_the_numbers_of_the_tsv(tmp_path, rng):
     made = result(tmp_path / "data", rng)
     _, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
@@ -268,6 +289,16 @@ def test_group_shows_every_participants_reconstruction_of_shared_stimuli(tmp_pat
     order = table["metrics"].groupby("stimulus_id")["latent_correlation"].mean().sort_values(ascending=False)
     assert re.findall(r"\d+\. <strong>(face\d)</strong>", html) == order.index.tolist()
     assert write_group_report(tmp_path, [table]).read_text(encoding="utf-8") == html
+
+
+def test_group_of_undecidable_participants_is_undecidable(tmp_path, rng):
+    table, _ = group_table(tmp_path, rng)
+    own = table["stats"]["participant_id"] != "group"
+    assert "not decidable" not in write_group_report(tmp_path, [table]).read_text(encoding="utf-8")
+    tested = own & ~table["stats"]["metric"].str.startswith("attribute_") & table["stats"]["p_value"].notna()
+    table["stats"].loc[tested, "p_method"] = "all 6 permutations of stimuli (exact)"
+    html = write_group_report(tmp_path, [table]).read_text(encoding="utf-8")
+    assert "the test cannot reach p &lt; 0.05 (smallest possible p = 0.086)" in html
 
 
 def test_group_without_pictures_or_description_has_its_tables(tmp_path, rng):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,15 @@ from hyper_bids.report import (
     figures_reconstructions,
     figures_scores,
     figures_voxels,
+    pictures,
+    summary,
 )
+from hyper_bids.report.audits import audit_items
 from hyper_bids.report.methods import REFERENCES, SHORT, methods_parts, methods_text
 from hyper_bids.report.pictures import per_stimulus
-from hyper_bids.report.scores import smallest_p
+from hyper_bids.report.scores import attribute_rows, main_rows, smallest_p
 from hyper_bids.report.thumbnails import Quality, read_picture
+from hyper_bids.report.words import combined_floor, finding, smallest_possible_p, verdict
 
 
 def plain(**changed):
@@ -52,6 +57,42 @@ def test_methods_cite_what_ran_and_nothing_else(changed, mode, generator, folds,
     assert "six motion parameters" in body
 
 
+MODELS = [
+    ({"hrf": "spm+derivatives"}, ["SPM's canonical", "its derivatives in time and dispersion"], {"spm"}),
+    ({"hrf": "spm+derivative"}, ["SPM's canonical", "and its derivative in time at"], {"spm"}),
+    ({"hrf": "glover+derivative"}, ["Glover's haemodynamic response", "its derivative in time"], {"glover"}),
+    ({"hrf": "fir"}, ["finite impulse responses", "from 4 to 8 s"], set()),
+    ({"noise_model": "ar1"}, ["least squares after whitening by a first-order autoregressive model"], {"spm"}),
+    ({"drift": "polynomial", "drift_order": 5}, ["six motion parameters, polynomials of time up to order 5"], {"spm"}),
+    ({"drift": "none"}, ["were six motion parameters and a constant."], {"spm"}),
+    ({"confounds": "none"}, ["were cosines with periods down to 128 s and a constant."], {"spm"}),
+    (
+        {"confounds": "motion24+acompcor+scrub", "n_acompcor": 7, "fd_threshold": 0.3},
+        ["squares of both, 7 aCompCor components", "framewise displacement above 0.3 mm"],
+        {"spm"},
+    ),
+    ({"confounds": "columns", "confound_columns": ["csf", "w_*"]}, ["the columns csf, w_* of the"], {"spm"}),
+    ({"non_steady_state": "regress"}, ["one regressor for each leading volume"], {"spm"}),
+    ({"non_steady_state": "drop"}, ["Leading volumes that fMRIPrep flagged as not in steady state were left"], {"spm"}),
+]
+
+
+@pytest.mark.parametrize(("changed", "said", "responses"), MODELS)
+def test_methods_say_the_model_that_was_fitted(changed, said, responses):
+    drift = [] if changed.get("drift") == "none" else ["drift_1"]
+    facts = [{"mode": "lsa", "runs": [{"nuisance": ["trans_x", *drift, "constant"]}]}]
+    described = context()
+    described["tasks"][0]["recordings"] = [{"confounds": "timeseries.tsv"}]
+    if "non_steady_state" not in changed:
+        changed = {**changed, "non_steady_state": "keep"}
+    body, _, listed = methods_text(plain(**changed), facts, described).partition("## References")
+    assert all(words in body for words in said)
+    assert {key for key in ("spm", "glover") if REFERENCES[key] in listed} == responses
+    assert {key for key in ("spm", "glover") if SHORT[key] in body} == responses
+    if changed["non_steady_state"] == "keep":
+        assert "steady" not in body
+
+
 def test_methods_do_not_depend_on_a_participants_numbers():
     one, two = ([{"mode": "lsa", "runs": [{"nuisance": ["trans_x"], "rank": k}], "n_voxels": k}] for k in (5, 6))
     assert methods_text(plain(), one, context()) == methods_text(plain(), two, context())
@@ -80,6 +121,126 @@ def test_smallest_p_is_said_only_where_a_test_stands_there():
     stats = pd.DataFrame({"p_value": [1 / 1001, 0.3], "p_method": ["1000 permutations of stimuli"] * 2})
     assert "1000 permutations" in smallest_p([], stats)
     assert smallest_p([], stats.iloc[1:]) == ""
+
+
+def perfect(n, n_permutations):
+    """stats.tsv of predictions that are the truth."""
+    from hyper_bids.data import Latents
+    from hyper_bids.evaluate.decoded import Decoded
+    from hyper_bids.evaluate.stats import participant_stats
+
+    names = [f"s{k}" for k in range(n)]
+    latents = Latents(np.random.default_rng(3).standard_normal((n, 6)), names, "toyZ")
+    directions = {"age": np.eye(6)[0], "smile": np.eye(6)[1]}
+    decoded = Decoded(latents.values, names, latents, n_repeats=np.full(n, 2), directions=directions)
+    return participant_stats(decoded, n_permutations=n_permutations, n_bootstrap=20)
+
+
+@pytest.mark.parametrize(
+    ("n", "n_permutations", "floor"),
+    [(9, 10, 1 / 11), (3, 1000, 1 / 6), (9, 19, 1 / 20), (9, 20, 1 / 21), (4, 1000, 1 / 24)],
+)
+def test_a_test_that_cannot_reach_significance_decides_nothing(n, n_permutations, floor):
+    stats = perfect(n, n_permutations)
+    row = stats.set_index("metric", drop=False).loc["latent_correlation"]
+    assert row["p_value"] == pytest.approx(floor)  # a perfect result stands at the floor
+    assert smallest_possible_p(row) == pytest.approx(floor)
+    decidable = floor < 0.05
+    assert finding(row) == ("above chance" if decidable else "not decidable")
+    rows, _ = main_rows(stats)
+    short, line = summary.verdict_line(rows)
+    assert short == finding(row)
+    for said in (verdict(row), line):
+        assert ("the test cannot reach p < 0.05 (smallest possible p = " in said) != decidable
+        assert "at chance" not in said and ("above chance" in said) == decidable
+    assert {row.css for row in rows if row.p != "n/a"} == ({"above"} if decidable else {"none"})
+    assert str(n_permutations if n == 9 else {3: 6, 4: 24}[n]) in smallest_p(rows, stats)
+
+
+@pytest.mark.parametrize(
+    ("method", "floor"),
+    [
+        ("9 refits with permuted stimuli", 0.1),
+        ("9 refits with permuted stimuli, two-sided", 0.1),
+        ("all 6 permutations of stimuli (exact) in the one participant", 1 / 6),
+        ("two-sided t test, 3 degrees of freedom", 0),
+        ("Stouffer's method over 3 participants, 2 of them with p < 0.05", 0),
+        ("not tested: one test stimulus, nothing to permute", 0),
+    ],
+)
+def test_floor_follows_from_the_method(method, floor):
+    assert smallest_possible_p({"p_method": method}) == pytest.approx(floor)
+
+
+@pytest.mark.parametrize("floors", [[0.1], [0.1, 1 / 6], [1 / 6, 0.5, 1 / 11]])
+def test_floor_of_a_group_is_its_combined_p_of_the_participants_floors(floors):
+    from scipy.stats import combine_pvalues
+
+    from hyper_bids.evaluate.group import stouffer, stouffer_two_sided
+
+    assert combined_floor(floors, False) == pytest.approx(combine_pvalues(floors, method="stouffer").pvalue)
+    assert combined_floor(floors, False) == pytest.approx(stouffer(np.array(floors)))
+    assert combined_floor(floors, True) == pytest.approx(stouffer_two_sided(np.array(floors), np.ones(len(floors))))
+
+
+def test_attributes_without_a_test_are_not_counted_as_failures():
+    stats = perfect(1, 1000)
+    assert summary.attributes(attribute_rows(stats), stats) == "Attributes: not tested, because too few stimuli."
+    stats = perfect(9, 1000)
+    mixed = stats["metric"] == "attribute_smile"
+    stats.loc[mixed, ["mean", "p_value"]] = np.nan
+    stats.loc[mixed, "p_method"] = "not tested: the scores do not vary"
+    said = summary.attributes(attribute_rows(stats), stats)
+    assert said == (
+        "Attributes: 1 of 1 tested predicted above chance: age (r = 1.00); "
+        "smile not tested, because the scores do not vary."
+    )
+
+
+def test_what_was_not_computed_is_grey_and_last():
+    lights = ("PASS", "N/A", "FAIL", "WARN")
+    items = audit_items({f"Check{k}": {"Status": status, "Text": "why"} for k, status in enumerate(lights)})
+    assert [item.status for item in items] == ["FAIL", "WARN", "PASS", "N/A"]
+    assert (items[-1].word, items[-1].css) == ("not computed", "none")
+
+
+@pytest.mark.parametrize(("n", "shown"), [(100, 100), (103, 100)])
+def test_a_sheet_says_what_it_leaves_out(n, shown):
+    table = pd.DataFrame({"latent_correlation": np.linspace(1, 0, n)}, index=[f"s{k}" for k in range(n)])
+    images = np.zeros((n, 2, 3, 3), dtype=np.uint8)
+    drawn = {"stimuli": np.array(table.index), "recon": images, "ceiling": images}
+    rows, captions = pictures.sheet_rows(table, {}, drawn)
+    note = pictures.sheet_note(n)
+    assert len(captions) == len(rows["decoded"]) == shown
+    assert note.startswith(f"{shown} of {n} ") if shown < n else note == ""
+
+
+def test_the_note_is_written_on_the_sheet():
+    few = {"decoded": [np.zeros((4, 5, 3), np.uint8)] * 2}
+    import io
+
+    from PIL import Image
+
+    plain_sheet, noted = (
+        np.asarray(Image.open(io.BytesIO(figures_reconstructions.sheet_figure(few, ["a", "b"], note).content)))
+        for note in ("", "100 of 103 test stimuli")
+    )
+    head = len(noted) - len(plain_sheet)
+    assert head > 0 and (noted[:head] < 128).any()
+
+
+def test_names_without_glyphs_are_silent_and_other_warnings_are_not():
+    scores = np.array([0.4, 0.2])
+    panels = [("r", scores, [scores[:1], scores[1:]], None, None)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures_scores.scores_figure(["\u9854", "\u5bb6"], panels)
+        figures_reconstructions.sheet_figure({"decoded": [None, None]}, ["\u9854", "\u5bb6"])
+    with canvas.style():
+        figure = canvas.new_figure(200, 100)
+        figure.savefig = lambda *_, **__: warnings.warn("something else", UserWarning, stacklevel=1)
+        with pytest.warns(UserWarning, match="something else"):
+            canvas.draw(figure)
 
 
 @pytest.mark.parametrize("shape", [(40, 20, 1), (9, 8, 7), (1, 1, 1), (6, 5, 30)])

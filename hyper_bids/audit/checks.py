@@ -1,4 +1,4 @@
-"""Checks of a decoding result that need no brain data. Each says PASS, WARN or FAIL, and why."""
+"""Checks of a decoding result that need no brain data. Each says PASS, WARN, FAIL or N/A (not computed), and why."""
 
 from __future__ import annotations
 
@@ -116,9 +116,10 @@ def _data_scale(training: np.ndarray) -> dict[str, Any]:
 
 
 def _collapse(true: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    if not np.ptp(true, axis=0).any():
+        why = "one test stimulus" if len(true) == 1 else "the true latents are the same in every test row"
+        return {"Status": "N/A", "Text": f"{why}: dimensions cannot be counted."}
     of_true, of_predicted = participation_ratio(true), participation_ratio(predicted)
-    if of_true == 0:
-        return {"Status": "PASS", "Text": "one test stimulus: dimensions cannot be counted."}
     share = of_predicted / of_true
     text = f"predictions span {of_predicted:.1f} effective dimensions, the true latents {of_true:.1f}."
     return {

@@ -11,6 +11,7 @@ import numpy as np
 
 from hyper_bids.data import Latents, Responses
 from hyper_bids.decode.folds import Fold, permuted_stimuli
+from hyper_bids.errors import HyperError, InconsistentInput
 from hyper_bids.protocols import Decoder, VoxelSelector
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def decode(
         decoder = fit_decoder(make_decoder(), X, Z, groups)
         constant |= set(np.flatnonzero(np.ptp(Z, axis=0) == 0).tolist())
         X_test = mean_responses(responses, fold)[:, voxels]
-        predicted = np.asarray(decoder.predict(X_test)).reshape(len(fold.test), latents.n_latents)
+        predicted = predict(decoder, X_test, latents.n_latents)
         values.append(predicted.astype(np.float32))
         rows += [(label, fold.name, len(repeats)) for label, repeats in fold.test.items()]
         fits.append(FoldFit(fold, voxels, decoder, inner, _alone_difference(decoder, X_test, predicted)))
@@ -104,7 +105,7 @@ def decode(
 def _alone_difference(decoder: Decoder, X_test: np.ndarray, predicted: np.ndarray) -> float:
     """Largest change of a prediction when its trial is predicted alone."""
     rows = range(min(len(X_test), ALONE))
-    alone = [np.asarray(decoder.predict(X_test[row : row + 1])).reshape(-1) for row in rows]
+    alone = [predict(decoder, X_test[row : row + 1], predicted.shape[1])[0] for row in rows]
     return float(max(np.abs(single - predicted[row]).max() for row, single in zip(rows, alone, strict=True)))
 
 
@@ -130,10 +131,54 @@ def _groups(trials: pd.DataFrame) -> tuple[np.ndarray, str]:
 
 
 def fit_decoder(decoder: Decoder, X: np.ndarray, Z: np.ndarray, groups: np.ndarray) -> Decoder:
-    """Fit, passing the inner groups to decoders that take them."""
-    if "groups" in inspect.signature(decoder.fit).parameters:
-        return decoder.fit(X, Z, groups=groups)
-    return decoder.fit(X, Z)
+    """Fit, passing the inner groups to decoders that take them; return the decoder.
+
+    Raises
+    ------
+    InconsistentInput
+        A user's decoder raised an error of its own.
+    """
+    try:
+        if "groups" in inspect.signature(decoder.fit).parameters:
+            decoder.fit(X, Z, groups=groups)
+        else:
+            decoder.fit(X, Z)
+    except HyperError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise InconsistentInput(
+            f"Decoder {type(decoder).__name__} failed in fit on {X.shape[0]} trials x {X.shape[1]} voxels and "
+            f"{Z.shape[1]} latents: {type(error).__name__}: {error}."
+        ) from error
+    return decoder
+
+
+def predict(decoder: Decoder, X: np.ndarray, n_latents: int) -> np.ndarray:
+    """Predict latents ``(n, n_latents)``, and hold the decoder to that shape.
+
+    Raises
+    ------
+    InconsistentInput
+        A user's decoder raised, or returned another shape or values that are not finite.
+    """
+    try:
+        found = np.asarray(decoder.predict(X), dtype=np.float64)
+    except HyperError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        raise InconsistentInput(
+            f"Decoder {type(decoder).__name__} failed in predict on {X.shape[0]} trials x {X.shape[1]} voxels: "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    if found.ndim == 1 and n_latents == 1:
+        found = found[:, None]
+    if found.shape != (len(X), n_latents) or not np.isfinite(found).all():
+        raise InconsistentInput(
+            f"Decoder {type(decoder).__name__} predicted an array {found.shape}"
+            + ("" if np.isfinite(found).all() else " with values that are not finite")
+            + f"; needed: finite numbers of shape ({len(X)}, {n_latents}), one row a trial."
+        )
+    return found
 
 
 def null_stimuli(
@@ -197,8 +242,7 @@ def _refitted(
         return decoder.predict_refitted(X, latents.values, rows, X_test, groups=groups)
     out = np.empty((len(rows), len(X_test), latents.n_latents), dtype=np.float32)
     for draw, own in enumerate(rows):
-        predicted = fit_decoder(decoder, X, latents.values[own], groups).predict(X_test)
-        out[draw] = np.asarray(predicted).reshape(len(X_test), -1)
+        out[draw] = predict(fit_decoder(decoder, X, latents.values[own], groups), X_test, latents.n_latents)
     return out
 
 

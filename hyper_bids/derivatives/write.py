@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a folder or disk refuses into `OutputNotWritable` that names ``path``."""
+    refusals = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
+    try:
+        yield
+    except OSError as error:
+        # numpy reports a short write (a full disk) without a number
+        if error.errno in refusals or error.errno is None:
+            raise OutputNotWritable(
+                f"Cannot write {path}: {error.strerror or error}. Free some space or choose another folder, then run "
+                "the same command again: what is finished is kept."
+            ) from error
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``, and put it in place when the block ends well.
 
@@ -30,24 +47,39 @@ def replacing(path: Path) -> Iterator[Path]:
         The folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with writing(path):
+        temporary = _beside(path)
         try:
             yield temporary
             os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOTDIR):
-            raise OutputNotWritable(
-                f"Cannot write {path}: {error.strerror}. Free some space or choose another folder, then run the same "
-                "command again: what is finished is kept."
-            ) from error
-        raise
+
+
+def stage(target: Path, source: Path) -> Path:
+    """Copy ``source`` to a temporary file beside ``target``, ready to be renamed, and return it.
+
+    Raises
+    ------
+    OutputNotWritable
+    """
+    with writing(target):
+        temporary = _beside(Path(target))
+        try:
+            shutil.copyfile(source, temporary)
+            os.chmod(temporary, 0o666 & ~_umask())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    return temporary
+
+
+def _beside(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    os.close(handle)
+    return Path(name)
 
 
 def _umask() -> int:

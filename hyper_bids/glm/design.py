@@ -218,8 +218,9 @@ def _samples_within(
     if seen.mean() < LEAST_SEEN:
         raise InconsistentInput(
             f"{label}: {int((~seen).sum())} of its {len(samples)} trials lie outside the run, which ends at "
-            f"{frame_times[-1]:.1f} s; check the onsets' unit (seconds from the first volume), the repetition time "
-            "and the number of volumes. Is the BOLD truncated? Do the events belong to another run?"
+            f"{frame_times[-1]:.1f} s after {frame_times[0]:.1f} s; check the onsets' unit (seconds from the first "
+            "volume), the repetition time, the number of volumes and --dummy-scans. Is the BOLD truncated? Do the "
+            "events belong to another run?"
         )
     if seen.all():
         return samples, []

@@ -4,7 +4,7 @@ A run enters as blocks of volumes, masked, float32; only sums over volumes are k
 ``Q'Y`` and ``y'y``, Q an orthonormal basis of everything that any model of the run needs
 (for AR(1) also their products at a lag of one volume). LSA is then one triangular
 solve; LSS needs no second pass either, since every trial's own model lies in the span
-of Q. What is summed is float64, what is read float32.
+of Q. What is read is float32, what is summed float64.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hyper_bids.glm.design import RunDesign
 from hyper_bids.glm.models import TrialModels, lsa_models, lss_models, orthonormal_basis
 from hyper_bids.glm.tails import z_from_t
 
-VOXEL_BLOCK = 4096
+VOXEL_BLOCK = 2048
 """Voxels that are worked on at a time: bounds the temporary arrays, and keeps them in cache."""
 
 AR1_BLOCK = 8192
@@ -71,7 +71,7 @@ class _Sums:
         # The constant is in every design, so any offset is allowed; the mean of the first
         # volumes keeps the float sums from cancelling.
         offset = first.mean(axis=0, dtype=np.float64)
-        self.offset = np.where(np.isfinite(offset), offset, 0.0).astype(np.float32)
+        self.offset = np.where(np.isfinite(offset), offset, 0.0)
         self.basis, self.seen = basis, 0
         self.projected = np.zeros((basis.shape[1], n_voxels))
         self.squares, self.total = np.zeros(n_voxels), np.zeros(n_voxels)
@@ -86,23 +86,24 @@ class _Sums:
     def add(self, block: np.ndarray) -> None:
         """Add consecutive volumes ``(n, n_voxels)``."""
         rows = slice(self.seen, self.seen + len(block))
-        part = np.ascontiguousarray(self.basis[rows].T, dtype=np.float32)
-        beside = np.ascontiguousarray(self.neighbours[rows].T, dtype=np.float32)
+        part = np.ascontiguousarray(self.basis[rows].T)
+        beside = np.ascontiguousarray(self.neighbours[rows].T)
         previous = self.last
-        self.last = np.empty(block.shape[1], dtype=np.float32)
+        self.last = np.empty(block.shape[1])
         for start in range(0, block.shape[1], VOXEL_BLOCK):
             voxels = slice(start, start + VOXEL_BLOCK)
-            y = block[:, voxels] - self.offset[voxels]
+            # Where a model explains 0.999 of a voxel, products in float32 would leave z with 3 digits.
+            y = np.subtract(block[:, voxels], self.offset[voxels], dtype=np.float64)
             self.projected[:, voxels] += part @ y
             self.squares[voxels] += np.einsum("tv,tv->v", y, y)
             self.total[voxels] += y.sum(axis=0)
-            np.minimum(self.low[voxels], y.min(axis=0), out=self.low[voxels])
-            np.maximum(self.high[voxels], y.max(axis=0), out=self.high[voxels])
+            np.minimum(self.low[voxels], block[:, voxels].min(axis=0), out=self.low[voxels])
+            np.maximum(self.high[voxels], block[:, voxels].max(axis=0), out=self.high[voxels])
             if self.lagged is not None:
                 self.lagged[:, voxels] += beside @ y
                 self.lag_product[voxels] += np.einsum("tv,tv->v", y[:-1], y[1:])
                 if previous is not None:
-                    self.lag_product[voxels] += previous[voxels].astype(np.float64) * y[0]
+                    self.lag_product[voxels] += previous[voxels] * y[0]
             self.last[voxels] = y[-1]
         self.seen += len(block)
 
@@ -121,7 +122,7 @@ class _Sums:
             valid,
             self.lagged,
             self.lag_product if lagged else None,
-            self.last.astype(np.float64) if lagged else None,
+            self.last if lagged else None,
         )
 
 

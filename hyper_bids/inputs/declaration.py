@@ -90,6 +90,8 @@ def _checked(label: str, content: Any) -> dict[str, Any]:
         raise InconsistentInput(f"{where}: Dimension must be a whole number of at least 1, got {dimension!r}.")
     if not isinstance(content.get("Generator", {}), dict):
         raise InconsistentInput(f'{where}: Generator must be an object such as {{"Name": "pggan"}}.')
+    if not isinstance(content.get("Generator", {}).get("Name", ""), str):
+        raise InconsistentInput(f"{where}: Generator.Name must be text, got {content['Generator']['Name']!r}.")
     return dict(content)
 
 

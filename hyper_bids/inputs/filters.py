@@ -48,6 +48,9 @@ def read_queries(filter_file: Path | None) -> dict[str, dict[str, Any]]:
                 f"--bids-filter-file {filter_file}: {name!r} must be one of {', '.join(known)} "
                 f"with an object of entities.{did_you_mean(name, known)}"
             )
+        for key, value in entities.items():
+            if any(isinstance(item, dict | list) for item in (value if isinstance(value, list) else [value])):
+                raise UsageError(f"--bids-filter-file {filter_file}: {name}.{key} must be a label, null, or a list.")
         wanted = {key: _value(value) for key, value in entities.items()}
         if name == "bold":
             queries["preproc"].update({key: value for key, value in wanted.items() if key in _DERIVED})

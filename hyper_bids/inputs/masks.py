@@ -75,6 +75,27 @@ def _mask_of(recording: dict[str, Any], header: Any) -> np.ndarray:
     return mask
 
 
+def check_user_mask(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Read a mask that the user named, which must lie on the grid of the BOLD.
+
+    Returns
+    -------
+    (X, Y, Z) bool
+
+    Raises
+    ------
+    InconsistentInput, MissingFiles
+    """
+    mask, own = read_mask(path)
+    if mask.shape != tuple(shape) or not same_grid(own, affine):
+        raise InconsistentInput(
+            f"--mask {path} has the grid {mask.shape}, the BOLD {tuple(shape)}"
+            + (", with another affine" if mask.shape == tuple(shape) else "")
+            + "; resample the mask to the BOLD first."
+        )
+    return mask
+
+
 def compute_mask(bold: Path, affine: np.ndarray) -> np.ndarray:
     """Compute a brain mask from the run's mean image (nilearn's EPI mask), ``(X, Y, Z)`` bool.
 

@@ -152,6 +152,8 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
                 filled += 1
                 if filled == len(rows):
                     yield rows
+            while stream.read(1 << 20):  # the checksum stands at the very end
+                pass
     except (EOFError, OSError, zlib.error, gzip.BadGzipFile) as error:
         raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
 

@@ -17,7 +17,8 @@ TITLES = {
     "NullDistribution": "Number of permutations",
     "Baselines": "Closer to the truth than a guess",
 }
-LIGHTS = {"PASS": ("pass", "✓"), "WARN": ("warning", "!"), "FAIL": ("fail", "✕")}
+LIGHTS = {"FAIL": ("fail", "✕"), "WARN": ("warning", "!"), "PASS": ("pass", "✓"), "N/A": ("not computed", "·")}
+"""Status of a check -> its word and its sign, in the order in which a reader wants them."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,14 @@ class AuditItem:
     sign: str
     text: str
 
+    @property
+    def css(self) -> str:
+        """Class of the badge: grey for what was not computed."""
+        return "none" if self.status == "N/A" else self.status
+
 
 def audit_items(content: Mapping[str, Any]) -> list[AuditItem]:
-    """Return the checks of an audit.json, failures first, then warnings.
+    """Return the checks of an audit.json, failures first, then warnings, what could not be computed last.
 
     >>> audit_items({"Overlap": {"Status": "FAIL", "Text": "2 stimuli are in both sets."}})[0].word
     'fail'
@@ -44,4 +50,4 @@ def audit_items(content: Mapping[str, Any]) -> list[AuditItem]:
         title = TITLES.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
         word, sign = LIGHTS[check["Status"]]
         items.append(AuditItem(title, check["Status"], word, sign, str(check.get("Text", ""))))
-    return sorted(items, key=lambda item: ("FAIL", "WARN", "PASS").index(item.status))
+    return sorted(items, key=lambda item: list(LIGHTS).index(item.status))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, GREY, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, style
 
-COLUMNS = 3
+COLUMNS = 2
 
 
 def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: dict[str, str]) -> Drawing:
@@ -20,7 +20,7 @@ def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: 
     names = list(scores)
     n_rows = -(-len(names) // COLUMNS)
     with style():
-        figure = new_figure(720, 40 + 225 * n_rows)
+        figure = new_figure(WIDTH, 40 + 225 * n_rows)
         every = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
         for axes, name in zip(every, names, strict=False):
             true, predicted = scores[name]

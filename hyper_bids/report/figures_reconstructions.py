@@ -10,13 +10,16 @@ ACROSS = 5
 """Stimuli side by side."""
 
 
-def sheet_figure(rows: dict[str, list[np.ndarray | None]], captions: list[str], side: int = 96) -> Drawing:
+def sheet_figure(
+    rows: dict[str, list[np.ndarray | None]], captions: list[str], note: str = "", side: int = 96
+) -> Drawing:
     """Draw a sheet: blocks of stimuli side by side; in each, the kinds of picture one below the other.
 
     Parameters
     ----------
     rows : kind -> n pictures (h, w, 3) uint8, or None where there is none
     captions : n short texts
+    note : what the sheet does not show, written on top
     side : CSS pixels of a picture
     """
     kinds, n = list(rows), len(captions)
@@ -24,7 +27,8 @@ def sheet_figure(rows: dict[str, list[np.ndarray | None]], captions: list[str], 
     blocks = -(-n // across)
     gap, title, margin = 6, 18, 92
     block = title + len(kinds) * (side + gap) + gap
-    width, height = margin + across * (side + gap), blocks * block
+    head = 22 if note else 0
+    width, height = margin + across * (side + gap), head + blocks * block
     with style():
         figure = new_figure(width, height)
         figure.set_layout_engine("none")
@@ -32,8 +36,9 @@ def sheet_figure(rows: dict[str, list[np.ndarray | None]], captions: list[str], 
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)
         axes.set_axis_off()
+        axes.text(margin, 15, note, fontsize=8)
         for item, caption in enumerate(captions):
-            left, top = margin + (item % across) * (side + gap), (item // across) * block
+            left, top = margin + (item % across) * (side + gap), head + (item // across) * block
             axes.text(left + side / 2, top + title - 4, caption, ha="center", fontsize=7.5)
             for number, kind in enumerate(kinds):
                 y = top + title + number * (side + gap)

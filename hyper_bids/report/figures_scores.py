@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, FOLD, GREY, ORANGE, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, FOLD, GREY, ORANGE, WIDTH, Drawing, draw, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def scores_figure(
     labelled = n <= MOST_LABELS
     height = 96 + (19 * n if labelled else 420)
     with style():
-        figure = new_figure(680, height)
+        figure = new_figure(WIDTH, height)
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, scores, folds, chance, null) in zip(every, panels, strict=True):
             for row, values in enumerate(folds):
@@ -45,7 +45,7 @@ def scores_figure(
             _reference(axes, null, ORANGE, "--", "permuted labels")
             _reference(axes, float(np.nanmean(scores)) if np.isfinite(scores).any() else None, BLUE, "-", "mean")
             axes.scatter(scores, range(n), s=30 if labelled else 8, color=BLUE, zorder=3)
-            axes.set_xlabel(f"{title} (n = {int(np.isfinite(scores).sum())} stimuli)")
+            axes.set_xlabel(f"{title}\n(n = {int(np.isfinite(scores).sum())} stimuli)")
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=1, borderaxespad=0.2, handlelength=1.6)
             axes.grid(axis="y", color="#eef0f3", linewidth=0.8)
             axes.set_axisbelow(True)
@@ -97,7 +97,7 @@ def null_figure(names: list[str], rows: list[dict[str, float]]) -> Drawing:
     """
     n = len(names)
     with style():
-        figure = new_figure(720, 90 + 34 * n)
+        figure = new_figure(WIDTH, 110 + 34 * n)
         axes = figure.subplots()
         for y, row in enumerate(rows):
             spread = 2 * row["null_sd"] if np.isfinite(row["null_sd"]) else 0.0
@@ -117,5 +117,5 @@ def null_figure(names: list[str], rows: list[dict[str, float]]) -> Drawing:
         axes.grid(axis="x", color="#eef0f3")
         axes.set_axisbelow(True)
         axes.set_xlabel("value of the metric")
-        figure.legend(loc="outside upper left", ncols=3)
+        figure.legend(loc="outside upper left", ncols=2)
         return draw(figure)

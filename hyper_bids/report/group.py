@@ -21,6 +21,7 @@ from hyper_bids.report.page import PlacedFigure, place, render
 from hyper_bids.report.read import read_table
 from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, number
 from hyper_bids.report.thumbnails import Quality, Thumbnail, read_picture
+from hyper_bids.report.words import combined_floor, smallest_possible_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +116,7 @@ def _raw_folder(output: Path, description: Mapping[str, Any]) -> Path | None:
 def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: list[str]) -> GroupPart:
     stats = table["stats"]
     people = [str(who) for who in dict.fromkeys(stats["participant_id"]) if who != GROUP]
-    together = stats[stats["participant_id"] == GROUP]
+    together = _with_floors(stats[stats["participant_id"] == GROUP], stats[stats["participant_id"] != GROUP])
     rows, _ = main_rows(together)
     finding, line = _line(rows, len(people))
     found_attributes = attribute_rows(together)
@@ -143,6 +144,16 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
         n_shared=n_shared,
         sorted_by=column.replace("_", " "),
     )
+
+
+def _with_floors(together: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Add ``p_floor``, the smallest p that each combined test can give, from the participants' own tests."""
+    floors = []
+    for metric in together["metric"]:
+        tested = own[(own["metric"] == metric) & own["p_value"].notna()].to_dict("records")
+        two_sided = str(metric).startswith("attribute_") and len(tested) > 1
+        floors.append(combined_floor([smallest_possible_p(row) for row in tested], two_sided))
+    return together.assign(p_floor=floors)
 
 
 def _where(table: Mapping[str, Any]) -> list[tuple[str, str]]:

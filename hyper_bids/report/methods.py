@@ -133,7 +133,7 @@ def _responses(
     response = {"z": "z values with the same tail probability as t", "t": "t values", "beta": "percent signal change"}
     sentences += [
         f"Events were convolved with {_response_function(text, glm['hrf'])} at their own onsets and durations.",
-        _nuisance(glm, facts),
+        _nuisance(glm, facts, tasks),
         f"Models were fitted by {noise}, run by run, and responses are {response[glm['response']]}.",
         "Events that are no samples were modelled as one regressor per trial type, baseline events not at all.",
     ]
@@ -161,9 +161,11 @@ def _mode(text: _Text, mode: str, glm: Mapping[str, Any]) -> str:
 def _response_function(text: _Text, name: str) -> str:
     base, _, further = name.partition("+")
     if base == "fir":
-        return "finite impulse responses, one bin a volume, a trial's response being the mean of the bins from 4 to 8 s,"
-    known = f"Glover's haemodynamic response {text.cite('glover')}"
-    known = known if base == "glover" else f"SPM's canonical haemodynamic response {text.cite('spm')}"
+        return (
+            "finite impulse responses, one bin a volume (a trial's response is the mean of the bins from 4 to 8 s),"
+        )
+    named = {"glover": "Glover's haemodynamic response", "spm": "SPM's canonical haemodynamic response"}
+    known = f"{named[base]} {text.cite(base)}"
     added = {"derivative": "its derivative in time", "derivatives": "its derivatives in time and dispersion"}
     return f"{known} and {added[further]}" if further else known
 
@@ -179,7 +181,9 @@ _STRATEGIES = {
 }
 
 
-def _nuisance(glm: Mapping[str, Any], facts: Sequence[Mapping[str, Any]]) -> str:
+def _nuisance(
+    glm: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], tasks: Sequence[Mapping[str, Any]]
+) -> str:
     names = {name for fact in facts for run in fact["runs"] for name in run["nuisance"]}
     used = not facts or bool(names - {"constant"} - {name for name in names if name.startswith("drift_")})
     parts = []
@@ -193,8 +197,15 @@ def _nuisance(glm: Mapping[str, Any], facts: Sequence[Mapping[str, Any]]) -> str
             parts.append(f"polynomials of time up to order {glm['drift_order']}")
         elif glm.get("drift", "cosine") == "cosine" and glm["high_pass"]:
             parts.append(f"cosines with periods down to {glm['high_pass']:g} s")
+    # said wherever a table could flag volumes: whether one does differs between participants, the text may not
+    tabled = any(recording.get("confounds") for task in tasks for recording in task["recordings"])
+    steady = glm.get("non_steady_state") if tabled else "keep"
+    if steady == "regress":
+        parts.append("one regressor for each leading volume that fMRIPrep flagged as not in steady state")
     parts.append("a constant")
     dummy = f" The first {glm['dummy_scans']} volumes of each run were left out." if glm["dummy_scans"] else ""
+    if steady == "drop":
+        dummy += " Leading volumes that fMRIPrep flagged as not in steady state were left out."
     listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
     return f"Nuisance regressors were {listed}.{dummy}"
 

@@ -14,7 +14,7 @@ def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[st
     for part in parts:
         for result in part.results:
             for item in result.audit:
-                if item.status != "PASS":
+                if item.status in ("FAIL", "WARN"):
                     yield item.status, f"{result.title}: {item.text}"
     for part in parts:
         for notice in condensed(part.notices):

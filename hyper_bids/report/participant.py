@@ -45,6 +45,7 @@ class ResultPart:
     cards: list[pictures.Card]
     references: list[pictures.Shown]
     sheet_file: str
+    sheet_note: str
     rows: list[ScoreRow]
     untold: list[str]
     floor: str
@@ -254,6 +255,7 @@ class _Maker:
             cards=pictures.cards(table, task["stimulus_paths"], drawn, self.problems),
             references=pictures.references(drawn, Quality.for_count(3 * len(table))) if drawn else [],
             sheet_file=self._sheet(result, table, task, drawn),
+            sheet_note=pictures.sheet_note(len(table)),
             rows=rows,
             untold=untold,
             floor=smallest_p(rows, result.stats),
@@ -280,7 +282,9 @@ class _Maker:
     ) -> str:
         if drawn is None:
             return ""
-        drawing = sheet_figure(*pictures.sheet_rows(table, task["stimulus_paths"], drawn))
+        drawing = sheet_figure(
+            *pictures.sheet_rows(table, task["stimulus_paths"], drawn), note=pictures.sheet_note(len(table))
+        )
         return self._figure(result, "reconstructions", drawing, "", "").file
 
     def _score_figures(self, result: Result, table: pd.DataFrame, rows: list[ScoreRow]) -> dict[str, PlacedFigure]:
@@ -350,7 +354,8 @@ def _attribute_title(name: str, stats: pd.DataFrame) -> str:
     row = stats.loc[f"attribute_{name}"] if f"attribute_{name}" in stats.index else None
     if row is None or not known(row["mean"]):
         return name
-    return f"{name}\nr = {float(row['mean']):.2f}, {p_text(float(row['p_value']))}"
+    tested = f", {p_text(float(row['p_value']))}" if known(row["p_value"]) else ", not tested"
+    return f"{name}\nr = {float(row['mean']):.2f}{tested}"
 
 
 def _title(column: str, dictionary: Mapping[str, Any]) -> str:

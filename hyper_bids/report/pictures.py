@@ -23,6 +23,10 @@ MOST_STIMULI = 500
 """With more test stimuli than this, every k-th in the order of scores is shown."""
 
 
+MOST_ON_SHEET = 100
+"""The same for the sheet of reconstructions, which is one picture."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """One picture of a card: its heading, and the picture or why there is none."""
@@ -123,12 +127,24 @@ def references(drawn: Mapping[str, np.ndarray], quality: Quality) -> list[Shown]
     ]
 
 
+def sheet_note(n_stimuli: int) -> str:
+    """Say that a sheet does not show all test stimuli; "" where it does.
+
+    >>> sheet_note(100), sheet_note(250)
+    ('', '100 of 250 test stimuli, evenly spaced from the best to the worst')
+    """
+    if n_stimuli <= MOST_ON_SHEET:
+        return ""
+    return f"{MOST_ON_SHEET} of {n_stimuli} test stimuli, evenly spaced from the best to the worst"
+
+
 def sheet_rows(
     table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, list[np.ndarray | None]], list[str]]:
     """Return the rows and captions of `figures_reconstructions.sheet_figure`."""
     position = {label: row for row, label in enumerate(drawn["stimuli"].tolist())}
-    stimuli = [str(table.index[rank]) for rank in spread(len(table), 100) if str(table.index[rank]) in position]
+    ranked = [str(table.index[rank]) for rank in spread(len(table), MOST_ON_SHEET)]
+    stimuli = [stimulus for stimulus in ranked if stimulus in position]
     places = [position[stimulus] for stimulus in stimuli]
     rows: dict[str, list[np.ndarray | None]] = {
         "shown": [stimulus_picture(stimulus, paths, []) for stimulus in stimuli],

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hyper_bids.report.words import long_name, p_text, verdict
+from hyper_bids.report.words import (
+    ABOVE,
+    AT,
+    BELOW,
+    UNDECIDABLE,
+    UNKNOWN,
+    UNTESTED,
+    finding,
+    long_name,
+    p_text,
+    reason,
+    smallest_possible_p,
+    verdict,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,11 +35,10 @@ ORDER = (
 HEADLINES = ("latent_correlation", "pairwise_accuracy", "latent_similarity_mse")
 """The first of these that was tested says whether the result is above chance."""
 
-SIGNIFICANT = 0.05
 BASELINES = ("_zero", "_random")
 
-ABOVE, AT, BELOW, UNTESTED, UNKNOWN = "above chance", "at chance", "below chance", "not tested", "not computed"
-CLASSES = {ABOVE: "above", AT: "at", BELOW: "at", UNTESTED: "none", UNKNOWN: "none"}
+TESTED = (ABOVE, AT, BELOW)
+CLASSES = {ABOVE: "above", AT: "at", BELOW: "at", UNDECIDABLE: "none", UNTESTED: "none", UNKNOWN: "none"}
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -46,21 +58,6 @@ def known(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and bool(np.isfinite(value))
 
 
-def finding(row: Mapping[str, Any]) -> str:
-    """Say in two words what a row of stats.tsv found.
-
-    >>> finding({"metric": "ssim", "mean": 0.7, "p_value": 0.2})
-    'at chance'
-    """
-    if not known(row["mean"]):
-        return UNKNOWN
-    if not known(row["p_value"]):
-        return UNTESTED
-    if float(row["p_value"]) >= SIGNIFICANT:
-        return AT
-    return BELOW if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < 0 else ABOVE
-
-
 @dataclass(frozen=True)
 class ScoreRow:
     """One metric, ready to print."""
@@ -78,6 +75,8 @@ class ScoreRow:
     n: int
     sentence: str
     finding: str
+    floor: float
+    reason: str
 
     @property
     def css(self) -> str:
@@ -111,6 +110,8 @@ def score_row(row: Mapping[str, Any], baselines: Mapping[str, Any]) -> ScoreRow:
         n=int(row["n"]),
         sentence=verdict(row),
         finding=finding(row),
+        floor=smallest_possible_p(row),
+        reason=reason(row),
     )
 
 
@@ -149,19 +150,23 @@ def attribute_rows(stats: pd.DataFrame) -> list[tuple[ScoreRow, ScoreRow | None]
 
 
 def headline(rows: list[ScoreRow]) -> ScoreRow | None:
-    """Return the row that decides what the summary says; None where nothing was tested."""
-    tested = {row.metric: row for row in rows if row.finding in (ABOVE, AT, BELOW)}
+    """Return the row that decides what the summary says; None where nothing was tested.
+
+    A test that can decide goes before one that cannot.
+    """
+    tested = {row.metric: row for row in rows if row.finding in TESTED}
+    tested = tested or {row.metric: row for row in rows if row.finding == UNDECIDABLE}
     return next((tested[name] for name in HEADLINES if name in tested), None)
 
 
 def smallest_p(rows: list[ScoreRow], stats: pd.DataFrame) -> str:
     """Say where p stands at the smallest value that the number of permutations allows; "" where it does nowhere."""
     floors = set()
-    for _, row in stats.iterrows():
-        count = str(row["p_method"]).split(" ", 1)[0]
-        if known(row["p_value"]) and count.isdigit() and abs(row["p_value"] * (int(count) + 1) - 1) < 1e-6:
-            floors.add(int(count))
+    for row in stats.to_dict("records"):
+        floor = smallest_possible_p(row)
+        if known(row["p_value"]) and floor > 0 and abs(row["p_value"] / floor - 1) < 1e-6:
+            floors.add((floor, str(row["p_method"]).partition(" of ")[0].partition(" with ")[0]))
     if not floors:
         return ""
-    text = " or ".join(f"{p_text(1 / (n + 1))} with {n} permutations" for n in sorted(floors))
+    text = " or ".join(f"{p_text(floor)} with {method}" for floor, method in sorted(floors))
     return f"Permutation p-values cannot be smaller than {text}."

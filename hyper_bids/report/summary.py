@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from hyper_bids.report.scores import ABOVE, AT, ScoreRow, headline, number
+from hyper_bids.report.scores import ABOVE, AT, TESTED, UNDECIDABLE, UNTESTED, ScoreRow, headline, number
+from hyper_bids.report.words import unreachable
 
 TOLD = ("latent_correlation", "pairwise_accuracy", "top1", "ssim")
 """Metrics whose tests the summary spells out."""
@@ -69,10 +70,15 @@ def _left_out(cross_validate: str) -> str:
 def verdict_line(rows: list[ScoreRow]) -> tuple[str, str]:
     """Return the overall finding and the sentence that says it."""
     decisive = headline(rows)
-    tested = [row for row in rows if row.finding not in ("not tested", "not computed")]
+    tested = [row for row in rows if row.finding in TESTED]
     if decisive is None:
         why = rows[0].sentence if rows else "No metric could be computed."
-        return "not tested", f"The result was not tested. {why}"
+        return UNTESTED, f"The result was not tested. {why}"
+    if decisive.finding == UNDECIDABLE:
+        return UNDECIDABLE, (
+            f"Whether what was seen could be decoded is not decidable: by {decisive.name.lower()}, "
+            f"{unreachable(decisive.floor)}, however good the predictions are."
+        )
     above = sum(row.finding == ABOVE for row in tested)
     tally = f"{above} of {count(len(tested), 'tested metric')} above chance at p < 0.05, not corrected for their number"
     if decisive.finding == ABOVE:
@@ -105,12 +111,28 @@ def attributes(rows: list[tuple[ScoreRow, ScoreRow | None]], stats: pd.DataFrame
     if not rows:
         return ""
     means = stats.set_index("metric")["mean"]
-    found = [row for row, _ in rows if row.finding == ABOVE]
-    listed = ", ".join(f"{row.metric.removeprefix('attribute_')} (r = {number(means[row.metric], 2)})" for row in found)
-    others = [row.metric.removeprefix("attribute_") for row, _ in rows if row.finding != ABOVE]
-    text = f"Attributes: {len(found)} of {len(rows)} predicted above chance"
-    text += f": {listed}" if found else ""
-    return text + (f"; not {', '.join(others)}." if others and found else ".")
+    tested = [row for row, _ in rows if row.finding in TESTED]
+    found = [row for row in tested if row.finding == ABOVE]
+    parts = []
+    if tested:
+        listed = ", ".join(f"{_attribute(row)} (r = {number(means[row.metric], 2)})" for row in found)
+        others = ", ".join(_attribute(row) for row in tested if row.finding != ABOVE)
+        text = f"{len(found)} of {len(tested)} {'tested ' if len(tested) < len(rows) else ''}predicted above chance"
+        parts.append(text + (f": {listed}" if found else "") + (f"; not {others}" if others and found else ""))
+    whys: dict[str, list[str]] = {}
+    for row, _ in rows:
+        if row.finding not in TESTED:
+            said = f"not tested, because {row.reason}"
+            if row.finding == UNDECIDABLE:
+                said = f"{UNDECIDABLE}: {unreachable(row.floor)}"
+            whys.setdefault(said, []).append(_attribute(row))
+    alone = not parts and len(whys) == 1
+    parts += [why if alone else f"{', '.join(names)} {why}" for why, names in whys.items()]
+    return f"Attributes: {'; '.join(parts)}."
+
+
+def _attribute(row: ScoreRow) -> str:
+    return row.metric.removeprefix("attribute_")
 
 
 def told(rows: list[ScoreRow]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from statistics import NormalDist
 
 import numpy as np
 
 ALPHA = 0.05
+ABOVE, AT, BELOW = "above chance", "at chance", "below chance"
+UNDECIDABLE, UNTESTED, UNKNOWN = "not decidable", "not tested", "not computed"
 GROUP = "group"
 NOT_TESTED = "not tested: "
 BASELINE = "a baseline"
@@ -78,19 +82,87 @@ def _held_against(row: Mapping[str, object]) -> str:
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _finding(row: Mapping[str, object]) -> str:
+def smallest_possible_p(row: Mapping[str, object]) -> float:
+    """Return the smallest p that a row's test can give; 0 where nothing but the data limits it.
+
+    1 / (N + 1) for N random permutations or refits, 1 / N for all N (Phipson & Smyth 2010). A row
+    that holds ``p_floor`` (the group's, of several participants) has it from there.
+
+    >>> smallest_possible_p({"p_method": "19 permutations of stimuli"})
+    0.05
+    >>> smallest_possible_p({"p_method": "all 2 permutations of stimuli (exact)"})
+    0.5
+    >>> smallest_possible_p({"p_method": "two-sided t test, 5 degrees of freedom"})
+    0.0
+    """
+    if _known(row, "p_floor"):
+        return float(row["p_floor"])
+    found = re.match(r"(all )?(\d+) (?:permutations|refits)\b", str(row.get("p_method") or ""))
+    if not found:
+        return 0.0
+    return 1 / int(found[2]) if found[1] else 1 / (int(found[2]) + 1)
+
+
+def combined_floor(floors: Iterable[float], two_sided: bool) -> float:
+    """Return the smallest p that Stouffer's method can make of tests with these smallest p (see `evaluate.group`).
+
+    >>> round(combined_floor([1 / 6, 1 / 6], two_sided=False), 3), combined_floor([1 / 6, 0.0], two_sided=False)
+    (0.086, 0.0)
+    """
+    sides = 2 if two_sided else 1
+    floors = [min(floor / sides, 0.999) for floor in floors]
+    if not floors or min(floors) <= 0:
+        return 0.0
+    z = sum(-NormalDist().inv_cdf(floor) for floor in floors) / np.sqrt(len(floors))
+    return min(1.0, sides * NormalDist().cdf(-z))
+
+
+def finding(row: Mapping[str, object]) -> str:
+    """Say in two words what a row of stats.tsv found.
+
+    >>> finding({"metric": "ssim", "mean": 0.7, "p_value": 0.2})
+    'at chance'
+    >>> finding({"metric": "ssim", "mean": 0.7, "p_value": 1 / 11, "p_method": "10 permutations of stimuli"})
+    'not decidable'
+    """
+    if not _known(row, "mean"):
+        return UNKNOWN
+    if not _known(row, "p_value"):
+        return UNTESTED
+    if smallest_possible_p(row) >= ALPHA:
+        return UNDECIDABLE
     if float(row["p_value"]) >= ALPHA:
-        return "at chance"
+        return AT
     expected = float(row["null_mean"]) if _known(row, "null_mean") else 0.0
-    if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < expected:
-        return "below chance: predicted the wrong way round"
-    return "above chance"
+    return BELOW if str(row["metric"]).startswith("attribute_") and float(row["mean"]) < expected else ABOVE
+
+
+def unreachable(floor: float) -> str:
+    """Say that a test whose smallest p is ``floor`` decides nothing.
+
+    >>> unreachable(1 / 6)
+    'the test cannot reach p < 0.05 (smallest possible p = 0.17)'
+    """
+    return f"the test cannot reach p < {ALPHA} (smallest possible {p_text(floor)})"
+
+
+def _found(row: Mapping[str, object]) -> str:
+    said = finding(row)
+    if said == UNDECIDABLE:
+        return f"{said}: {unreachable(smallest_possible_p(row))}"
+    return f"{said}: predicted the wrong way round" if said == BELOW else said
+
+
+def reason(row: Mapping[str, object]) -> str:
+    """Return why a row has no p, or "" where it has one."""
+    return "" if _known(row, "p_value") else str(row.get("p_method") or "").removeprefix(NOT_TESTED)
 
 
 def verdict(row: Mapping[str, object]) -> str:
     """Say a row of stats.tsv or groupstats.tsv in one sentence.
 
-    "At chance" where p is 0.05 or more; "not tested, because ..." where there is no p.
+    "At chance" where p is 0.05 or more; "not decidable" where the test has too few permutations for
+    any p below 0.05, whatever the data; "not tested, because ..." where there is no p.
 
     Parameters
     ----------
@@ -101,7 +173,7 @@ def verdict(row: Mapping[str, object]) -> str:
     'Full identification 0.40 (chance 0.05), p = 0.001 by 1000 permutations of stimuli, n = 20 stimuli: above chance.'
     """
     name = long_name(str(row["metric"]))
-    why = str(row.get("p_method") or "").removeprefix(NOT_TESTED)
+    why = reason(row)
     if not _known(row, "mean"):
         return f"{name}: n/a, because {why}."
     n = int(row["n"])
@@ -112,4 +184,4 @@ def verdict(row: Mapping[str, object]) -> str:
         if why == BASELINE:
             return f"{value}, {counted}: a baseline, made without brain data."
         return f"{value}, {counted}: not tested, because {why}."
-    return f"{value}, {p_text(float(row['p_value']))} by {row['p_method']}, {counted}: {_finding(row)}."
+    return f"{value}, {p_text(float(row['p_value']))} by {row['p_method']}, {counted}: {_found(row)}."

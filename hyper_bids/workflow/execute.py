@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hyper_bids.derivatives.write import write_text
 from hyper_bids.errors import HyperError
 from hyper_bids.workflow.plan import Output, Step, regroup
 
@@ -20,7 +21,9 @@ OUTPUTS = "outputs.json"
 ERROR = "error.json"
 
 
-def execute(target: str, files: Mapping[str, Path], params: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+def execute(
+    target: str, files: Mapping[str, Path], params: Mapping[str, Any], folder: Path, stamp: str = ""
+) -> dict[str, Path]:
     """Call ``target`` with its files and parameters; write ``outputs.json`` or ``error.json``.
 
     Parameters
@@ -29,6 +32,7 @@ def execute(target: str, files: Mapping[str, Path], params: Mapping[str, Any], f
     files : flat name -> path (see `hyper_bids.workflow.plan.Step.sources`)
     params : keyword arguments
     folder : of this step; its sub-folder ``out`` is emptied first
+    stamp : of the step (`hyper_bids.workflow.plan.Step.stamp`), kept beside the outputs
 
     Returns
     -------
@@ -48,7 +52,7 @@ def execute(target: str, files: Mapping[str, Path], params: Mapping[str, Any], f
         record_error(folder, error)
         raise
     relative = {name: str(Path(path).relative_to(folder)) for name, path in made.items()}
-    (folder / OUTPUTS).write_text(json.dumps(relative), encoding="utf-8")
+    write_text(folder / OUTPUTS, json.dumps({"stamp": stamp, "outputs": relative}))
     return {name: Path(path).absolute() for name, path in made.items()}
 
 
@@ -59,23 +63,33 @@ def record_error(folder: Path, error: Exception) -> None:
         "message": str(error) or type(error).__name__,
         "traceback": "".join(traceback.format_exception(error)),
     }
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / ERROR).write_text(json.dumps(content), encoding="utf-8")
+    write_text(Path(folder) / ERROR, json.dumps(content))
 
 
 def read_error(folder: Path) -> dict[str, str] | None:
     """Return what `record_error` left in a step's folder, or None."""
-    path = Path(folder) / ERROR
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return _read(Path(folder) / ERROR)
 
 
-def read_outputs(folder: Path) -> dict[str, Path] | None:
-    """Return a finished step's outputs, or None where it has not finished or files are gone."""
-    path = Path(folder) / OUTPUTS
-    if not path.is_file():
+def read_outputs(folder: Path, stamp: str | None = None) -> dict[str, Path] | None:
+    """Return a finished step's outputs, or None where it has not finished or files are gone.
+
+    With a ``stamp``: None too where the outputs are those of another step.
+    """
+    found = _read(Path(folder) / OUTPUTS)
+    if found is None or (stamp is not None and found["stamp"] != stamp):
         return None
-    outputs = {name: Path(folder) / relative for name, relative in json.loads(path.read_text("utf-8")).items()}
+    outputs = {name: Path(folder) / relative for name, relative in found["outputs"].items()}
     return outputs if all(output.is_file() for output in outputs.values()) else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where it is not there or was cut off by a crash."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def run_in_process(steps: list[Step], folder: Path) -> dict[str, dict[str, Path]]:
@@ -86,5 +100,6 @@ def run_in_process(steps: list[Step], folder: Path) -> dict[str, dict[str, Path]
             name: made[source.step][source.name] if isinstance(source, Output) else source
             for name, source in step.sources()
         }
-        made[step.name] = execute(step.target, files, {**step.params, **step.limits}, Path(folder) / step.name)
+        arguments = {**step.params, **step.limits}
+        made[step.name] = execute(step.target, files, arguments, Path(folder) / step.name, step.stamp())
     return made

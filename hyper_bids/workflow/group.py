@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyper_bids import __version__
 from hyper_bids.derivatives.names import entities_of, group_name
@@ -14,6 +14,9 @@ from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.errors import MissingFiles, listing
 from hyper_bids.settings import Execution, Settings
 from hyper_bids.workflow import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEY = ("task", "space", "res", "model", "desc")
 
@@ -38,12 +41,11 @@ def run_group(bids_dir: Path, output_dir: Path, settings: Settings, execution: E
         return 0
     seed, reports = settings.evaluate.random_seed, []
     for key, tables in found.items():
-        metrics = {name: files.load_table(path) for name, path in sorted(tables.items())}
-        stats = {
-            name: files.load_table(path.with_name(path.name.replace("_metrics.tsv", "_stats.tsv")))
-            for name, path in sorted(tables.items())
-        }
-        sidecars = [json.loads(path.with_suffix(".json").read_text("utf-8")) for _, path in sorted(tables.items())]
+        metrics, stats, sidecars = {}, {}, []
+        for name, path in sorted(tables.items()):
+            metrics[name], sidecar = read_results(path)
+            stats[name], _ = read_results(path.with_name(path.name.replace("_metrics.tsv", "_stats.tsv")))
+            sidecars.append(sidecar)
         notices = _notices(key, sidecars, bids_dir, tables)
         for notice in notices:
             print(f"warning: {notice}")
@@ -91,6 +93,26 @@ def find_results(
             "hyper BIDS_DIR OUTPUT_DIR participant."
         )
     return dict(found)
+
+
+def read_results(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table with its sidecar, and hold the one to the other.
+
+    Raises
+    ------
+    MissingFiles
+        Either is damaged, or columns that the sidecar describes are not there.
+    """
+    try:
+        table = files.load_table(path)
+        sidecar = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        described = {name for name, entry in sidecar.items() if isinstance(entry, dict) and "LongName" in entry}
+        whole = described <= set(table.columns) and len(table) > 0
+    except (OSError, ValueError, AttributeError) as error:
+        raise MissingFiles(f"{path} or its JSON is damaged ({error}); run that participant again.") from error
+    if not whole:
+        raise MissingFiles(f"{path} is not complete; run that participant again.")
+    return table, sidecar
 
 
 def _title(key: tuple[str | None, ...]) -> str:

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import TextIO
 
+from hyper_bids.derivatives.write import writing
 from hyper_bids.errors import OutputNotWritable
 
 
@@ -69,8 +70,9 @@ class Journal:
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {level} {text}\n"
         for name, stream in self._logs.items():
             if participant in (None, name):
-                stream.write(line)
-                stream.flush()
+                with writing(Path(stream.name)):
+                    stream.write(line)
+                    stream.flush()
 
     def close(self) -> None:
         """Close the log files."""

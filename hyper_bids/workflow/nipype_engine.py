@@ -9,11 +9,13 @@ looks up a telemetry host when the first node is made (NIPYPE_NO_ET).
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import multiprocessing
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -32,7 +34,7 @@ from nipype.pipeline import engine
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from hyper_bids.derivatives.tree import intact
-from hyper_bids.errors import ERRORS, HyperError, UsageError, WorkerKilled
+from hyper_bids.errors import ERRORS, HyperError, UsageError, WorkerKilled, did_you_mean
 from hyper_bids.workflow.execute import execute, read_error, read_outputs, record_error
 from hyper_bids.workflow.plan import Output, Step, check_plan, descendants
 
@@ -49,6 +51,7 @@ class _StepInput(DynamicTraitedSpec):
     params = Str(mandatory=True)
     limits = Str(mandatory=True, nohash=True)
     identity = Str(mandatory=True)
+    stamp = Str(mandatory=True)
     version = Str(mandatory=True)
 
 
@@ -69,7 +72,7 @@ class StepInterface(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         files = {name: Path(getattr(self.inputs, name)) for name in self._file_names}
         arguments = {**json.loads(self.inputs.params), **json.loads(self.inputs.limits)}
-        made = execute(self.inputs.target, files, arguments, Path(runtime.cwd))
+        made = execute(self.inputs.target, files, arguments, Path(runtime.cwd), self.inputs.stamp)
         for name in self._output_names:
             self._results[name] = str(made[name])
         return runtime
@@ -247,6 +250,20 @@ def run(
     return _collect(steps, folders, broke)
 
 
+def check_plugin(name: str | None) -> None:
+    """Refuse a plugin that nipype does not have.
+
+    Raises
+    ------
+    UsageError
+    """
+    from nipype.pipeline import plugins
+
+    if name is not None and not hasattr(plugins, f"{name}Plugin"):
+        known = sorted(found.removesuffix("Plugin") for found in dir(plugins) if found.endswith("Plugin"))
+        raise UsageError(f"--use-plugin {name}: nipype has no such plugin.{did_you_mean(name, known)} It has {known}.")
+
+
 def _configure(work_dir: Path, stop_on_first_crash: bool, debug: bool) -> None:
     nipype.config.update_config(
         {
@@ -278,6 +295,7 @@ def _workflow(steps: list[Step], work_dir: Path) -> engine.Workflow:
         interface.inputs.params = json.dumps(dict(step.params), sort_keys=True)
         interface.inputs.limits = json.dumps(dict(step.limits), sort_keys=True)
         interface.inputs.identity = json.dumps(dict(step.identity), sort_keys=True)
+        interface.inputs.stamp = step.stamp()
         interface.inputs.version = step.version
         node = engine.Node(interface, name=step.name, mem_gb=step.mem_gb, n_procs=step.n_procs)
         nodes[step.name] = node
@@ -298,10 +316,7 @@ def _run_workflow(
     memory_gb: float,
 ) -> None:
     if plugin not in (None, "MultiProc"):
-        try:
-            workflow.run(plugin=plugin, plugin_args=arguments)
-        except ImportError as error:
-            raise UsageError(f"--use-plugin {plugin}: nipype has no such plugin ({error}).") from error
+        workflow.run(plugin=plugin, plugin_args=arguments)
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
@@ -323,9 +338,22 @@ def _forget_if_damaged(folder: Path) -> None:
         return
     (folder / "error.json").unlink(missing_ok=True)
     outputs = read_outputs(folder)
-    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])):
-        for mark in folder.glob("_0x*.json"):
+    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])) or not _result_readable(folder):
+        for mark in [*folder.glob("_0x*.json"), *folder.glob("result_*.pklz")]:
             mark.unlink()
+
+
+def _result_readable(folder: Path) -> bool:
+    """Whether nipype's own record of the step was written to its end."""
+    records = list(folder.glob("result_*.pklz"))
+    try:
+        for record in records:
+            with gzip.open(record) as stream:
+                while stream.read(1 << 16):
+                    pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return bool(records)
 
 
 def _collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None) -> Finished:

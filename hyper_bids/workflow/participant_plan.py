@@ -18,9 +18,11 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
 from hyper_bids.errors import UsageError
-from hyper_bids.generate import built_in
+from hyper_bids.generate import built_in, make_generator
+from hyper_bids.inputs.attributes import read_directions
 from hyper_bids.inputs.confounds import sidecar
 from hyper_bids.inputs.locate import stimuli_folders
+from hyper_bids.inputs.masks import check_user_mask
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.inputs.task import TaskInput
 from hyper_bids.inputs.volumes import BLOCK, read_header, read_mask
@@ -86,6 +88,7 @@ def plan_participant(
     report: dict[str, list[Output]] = {"facts": [], "designs": []}
     for task in tasks:
         part = _TaskPlan(task, dataset, settings, device, work_dir, memory_gb)
+        part.check_named()
         part.add_responses()
         part.add_decoders()
         steps += part.steps
@@ -339,6 +342,28 @@ class _TaskPlan:
     def _tested(self) -> set[str]:
         samples = self.task.trials[self.task.trials["role"] == "sample"]
         return set(samples.loc[samples["split"] != "train", "stimulus_id"])
+
+    def check_named(self) -> None:
+        """Find out before the GLM whether generator, attributes and mask fit this task.
+
+        Raises
+        ------
+        HyperError
+        """
+        n_latents = self.task.latents.n_latents
+        if self.generator is not None:
+            make_generator(
+                self.generator,
+                space=self.task.space,
+                n_latents=n_latents,
+                declaration=self.task.declaration.get("Generator") or {},
+                weights=self.settings.generate.weights,
+                device="cpu",
+            )
+        read_directions([Path(path) for path in self.settings.evaluate.attributes], n_latents)
+        header = read_header(self.task.recordings[0].bold)
+        if self.settings.select.mask is not None:
+            check_user_mask(self.settings.select.mask, header.shape[:3], header.affine)
 
     def _picture(self) -> dict[str, Any] | None:
         if self.generator is None:

@@ -6,40 +6,24 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
 from hyper_bids.derivatives.tree import publish
 from hyper_bids.derivatives.write import write_text
-from hyper_bids.errors import (
-    HyperError,
-    InvalidDataset,
-    MissingFiles,
-    NothingSelected,
-    OutputNotWritable,
-    UsageError,
-    listing,
-)
+from hyper_bids.errors import HyperError, Locked, OutputNotWritable, UsageError, listing
 from hyper_bids.inputs.recording import Dataset
-from hyper_bids.inputs.task import TaskInput, load_task
-from hyper_bids.registry import resolve
+from hyper_bids.inputs.task import TaskInput
 from hyper_bids.settings import Execution, Settings, write_toml
-from hyper_bids.workflow.execute import execute, read_outputs
+from hyper_bids.workflow.dry_run import describe
+from hyper_bids.workflow.execute import read_outputs
 from hyper_bids.workflow.journal import Journal
-from hyper_bids.workflow.participant_plan import ParticipantPlan, check_memory, choose_generator, plan_participant
+from hyper_bids.workflow.loading import Loaded, load
+from hyper_bids.workflow.lock import ParticipantLocks
+from hyper_bids.workflow.participant_plan import ParticipantPlan, check_memory, plan_participant
 from hyper_bids.workflow.plan import Step
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was read before any computation, and who could not be read."""
-
-    dataset: Dataset | None
-    tasks: dict[str, list[TaskInput]]
-    errors: dict[str, HyperError]
 
 
 def run_participants(
@@ -56,18 +40,36 @@ def run_participants(
     bids_dir, output_dir = Path(bids_dir).absolute(), Path(output_dir).absolute()
     work_dir = (execution.work_dir or Path("hyper_work")).absolute()
     check_folders(bids_dir, output_dir, work_dir, dry_run=execution.dry_run)
+    if execution.bids_database_dir and execution.bids_database_dir.resolve().is_relative_to(bids_dir.resolve()):
+        raise UsageError(f"--bids-database-dir {execution.bids_database_dir} lies inside the input; choose another.")
     journal = Journal(None if execution.dry_run else output_dir, quiet=execution.quiet, verbose=execution.verbose > 0)
+    read_plugin(execution)
+    locks = ParticipantLocks()
     try:
         loaded = load(bids_dir, settings, execution, journal)
         if execution.mem_mb is not None:
             for tasks in loaded.tasks.values():
                 check_memory(tasks, settings, limits(execution)[1])
         if execution.dry_run:
-            describe(loaded, output_dir, settings, execution)
-            return _code(loaded.errors, len(loaded.tasks))
+            describe(loaded, output_dir, settings, *limits(execution))
+            return exit_code(loaded.errors, len(loaded.tasks))
+        _take_locks(loaded, locks, output_dir, work_dir, journal)
         return _process(loaded, output_dir, work_dir, settings, execution, journal, command)
     finally:
+        locks.release()
         journal.close()
+
+
+def _take_locks(
+    loaded: Loaded, locks: ParticipantLocks, output_dir: Path, work_dir: Path, journal: Journal
+) -> None:
+    for participant in list(loaded.tasks):
+        try:
+            locks.take(participant, work_dir / "locks", output_dir / "logs" / f"sub-{participant}")
+        except Locked as error:
+            del loaded.tasks[participant]
+            loaded.errors[participant] = error
+            journal.fail(str(error), participant)
 
 
 def check_folders(bids_dir: Path, output_dir: Path, work_dir: Path, *, dry_run: bool) -> None:
@@ -90,80 +92,6 @@ def check_folders(bids_dir: Path, output_dir: Path, work_dir: Path, *, dry_run: 
         except OSError as error:
             flag = "another work folder with -w" if folder == work_dir else "another output folder"
             raise OutputNotWritable(f"Cannot write to {folder}: {error.strerror}. Choose {flag}.") from error
-
-
-def check_named(settings: Settings) -> None:
-    """Find out now whether the files and plugins that the options name are there."""
-    from hyper_bids.decode import DECODERS
-    from hyper_bids.generate import GENERATORS
-    from hyper_bids.inputs.confounds import parse_strategy
-
-    parse_strategy(settings.glm.confounds, settings.glm.confound_columns)
-    paths = [("--mask", settings.select.mask), ("--weights", settings.generate.weights)]
-    paths += [("--attributes", Path(name)) for name in settings.evaluate.attributes]
-    for flag, path in paths:
-        if path is not None and not path.exists():
-            raise MissingFiles(f"{flag} {path} does not exist.")
-    for name in settings.decode.decoder:
-        resolve(name, DECODERS, "decoder", ("fit", "predict"))
-    if settings.generate.generator not in (None, "none"):
-        resolve(settings.generate.generator, GENERATORS, "generator", ("generate",))
-
-
-def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Journal) -> Loaded:
-    """Validate, find the recordings, and read events, splits and latents of every participant."""
-    from hyper_bids.inputs.layout import find_participants, open_dataset
-    from hyper_bids.inputs.validate import validate
-
-    check_named(settings)
-    if not execution.skip_bids_validation:
-        for notice in validate(bids_dir):
-            journal.warn(notice)
-    datasets: dict[str, Dataset] = {}
-    tasks: dict[str, list[TaskInput]] = {}
-    errors: dict[str, HyperError] = {}
-    for participant in find_participants(bids_dir, execution.participant_label):
-        try:
-            dataset = open_dataset(
-                bids_dir,
-                settings.inputs,
-                participants=(participant,),
-                tasks=execution.task_id,
-                database_dir=execution.bids_database_dir,
-            )
-            journal.open(participant)
-            tasks[participant] = [
-                load_task(dataset, participant, task, settings.inputs) for task in dataset.tasks(participant)
-            ]
-            datasets[participant] = dataset
-        except (UsageError, InvalidDataset):
-            raise
-        except HyperError as error:
-            tasks.pop(participant, None)
-            errors[participant] = error
-    errors = _without_the_absent(errors, tasks, execution, journal)
-    for participant, error in errors.items():
-        journal.open(participant)
-        journal.fail(f"sub-{participant}: {error}", participant)
-    for notice in dict.fromkeys(notice for dataset in datasets.values() for notice in dataset.notices):
-        journal.warn(notice)
-    for participant, loaded in tasks.items():
-        for task in loaded:
-            for notice in task.notices:
-                journal.warn(f"sub-{participant} {task.task}: {notice}", participant)
-    return Loaded(next(iter(datasets.values()), None), tasks, errors)
-
-
-def _without_the_absent(
-    errors: dict[str, HyperError], tasks: dict[str, list[TaskInput]], execution: Execution, journal: Journal
-) -> dict[str, HyperError]:
-    """A participant without runs of the task is a notice, unless asked for by name or alone."""
-    absent = [name for name, error in errors.items() if isinstance(error, NothingSelected)]
-    if execution.participant_label or not tasks:
-        return errors
-    for participant in absent:
-        journal.warn(f"sub-{participant} is left out: {errors[participant]}")
-    return {name: error for name, error in errors.items() if name not in absent}
 
 
 def limits(execution: Execution) -> tuple[int, float]:
@@ -206,12 +134,12 @@ def _process(
         errors.update(_run(plans, output_dir, work_dir, execution, journal))
     finished = [participant for participant in plans if participant not in errors]
     if finished:
-        _write_citation(output_dir, plans[finished[0]], work_dir)
+        write_citation(output_dir, plans[finished[0]], work_dir)
     for participant in finished:
         journal.say(f"sub-{participant}: done; open {output_dir / f'sub-{participant}.html'}", participant)
     if execution.clean_work_dir:
         _clean(work_dir, [plans[participant] for participant in finished])
-    return _code(errors, len(finished))
+    return exit_code(errors, len(finished))
 
 
 def _run(
@@ -236,8 +164,8 @@ def _run(
             done["steps"] += 1
             word = "" if status == "end" else " FAILED"
             journal.say(f"[{done['steps']}/{len(steps)}] {step.label}{word}", owner[step.name])
-            if status == "end" and step.target.endswith(":build_designs"):
-                _say_model(step, read_outputs(work_dir / nipype_engine.WORKFLOW / step.name), journal, owner[step.name])
+            if status == "end" and step.target.endswith((":build_designs", ":pool_runs")):
+                _say_facts(step, read_outputs(work_dir / nipype_engine.WORKFLOW / step.name), journal, owner[step.name])
 
     plugin, plugin_args = read_plugin(execution)
     finished = nipype_engine.run(
@@ -261,31 +189,49 @@ def _run(
     for participant, plan in plans.items():
         complete = all(tree.step in finished.outputs for tree in plan.trees)
         if participant not in errors and complete:
-            changed = publish([finished.outputs[tree.step][tree.name] for tree in plan.trees], output_dir)
+            manifests = [finished.outputs[tree.step][tree.name] for tree in plan.trees]
+            try:
+                changed, removed = publish(manifests, output_dir, journal.folder(participant) / "files.txt")
+            except HyperError as error:
+                errors[participant] = error
+                journal.fail(f"sub-{participant}: {error}", participant)
+                continue
             journal.note(f"{changed} files written or changed in {output_dir}", participant)
+            if removed:
+                journal.warn(
+                    f"{len(removed)} files of an earlier run with other settings were deleted: {listing(removed, 3)}.",
+                    participant,
+                )
         elif participant not in errors:
             errors[participant] = HyperError(f"sub-{participant} was not finished: another step had failed before.")
             errors[participant].exit_code = 1
     return errors
 
 
-def _say_model(step: Step, made: dict[str, Path] | None, journal: Journal, participant: str) -> None:
-    """Say which trial model the designs asked for, and what it was decided on."""
+def _say_facts(step: Step, made: dict[str, Path] | None, journal: Journal, participant: str) -> None:
+    """Say which trial model the designs asked for, what it was decided on, and what was left out."""
     from hyper_bids.workflow import files
 
     if made is None:
+        return
+    if "facts" in made:
+        for notice in files.load_json(made["facts"])["notices"]:
+            journal.warn(f"sub-{participant}: {notice}", participant)
         return
     facts = files.load_json(made["summary"])
     runs = ", ".join(f"{run['run']} {run['median_vif']:.1f}" for run in facts["runs"] if run["median_vif"] is not None)
     median = "infinite" if facts["median_vif"] is None else f"{facts['median_vif']:.1f}"
     journal.say(f"    {facts['mode'].upper()}; median variance inflation of the trials {median} ({runs})", participant)
-    for notice in facts["notices"]:
-        journal.warn(notice, participant)
 
 
 def read_plugin(execution: Execution) -> tuple[str | None, dict[str, object]]:
     """Return nipype's plugin and its arguments from ``--nipype-plugin-file`` and ``--use-plugin``."""
+    if execution.nipype_plugin_file is None and execution.use_plugin is None:
+        return None, {}
+    from hyper_bids.workflow.nipype_engine import check_plugin
+
     if execution.nipype_plugin_file is None:
+        check_plugin(execution.use_plugin)
         return execution.use_plugin, {}
     import yaml
 
@@ -293,9 +239,12 @@ def read_plugin(execution: Execution) -> tuple[str | None, dict[str, object]]:
         content = yaml.safe_load(execution.nipype_plugin_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"Cannot read --nipype-plugin-file {execution.nipype_plugin_file}: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("plugin_args", {}), dict):
+    arguments = content.get("plugin_args") or {} if isinstance(content, dict) else None
+    if not isinstance(arguments, dict):
         raise UsageError(f"{execution.nipype_plugin_file} must hold an object with plugin and plugin_args.")
-    return execution.use_plugin or content.get("plugin"), content.get("plugin_args", {})
+    plugin = execution.use_plugin or content.get("plugin")
+    check_plugin(plugin)
+    return plugin, arguments
 
 
 def choose_device(wanted: str) -> str:
@@ -313,57 +262,6 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
-def rewrite_reports(
-    bids_dir: Path, output_dir: Path, settings: Settings, execution: Execution, command: str
-) -> int:
-    """Make the reports (or only the methods text) again from what earlier runs left in the work folder.
-
-    Raises
-    ------
-    MissingFiles
-        The work folder does not hold the results of these settings.
-    """
-    bids_dir, output_dir = Path(bids_dir).absolute(), Path(output_dir).absolute()
-    work_dir = (execution.work_dir or Path("hyper_work")).absolute()
-    check_folders(bids_dir, output_dir, work_dir, dry_run=False)
-    journal = Journal(output_dir, quiet=execution.quiet, verbose=execution.verbose > 0)
-    try:
-        loaded = load(bids_dir, settings, execution, journal)
-        device = choose_device(execution.device)
-        for participant, tasks in loaded.tasks.items():
-            plan = plan_participant(
-                tasks,
-                loaded.dataset,
-                settings,
-                device=device,
-                work_dir=work_dir,
-                command=command,
-                memory_gb=limits(execution)[1],
-            )
-            if not execution.boilerplate_only:
-                made = _report_again(plan, work_dir)
-                publish([made["tree"]], output_dir)
-                journal.say(f"sub-{participant}: report written", participant)
-            _write_citation(output_dir, plan, work_dir)
-        return _code(loaded.errors, len(loaded.tasks))
-    finally:
-        journal.close()
-
-
-def _report_again(plan: ParticipantPlan, work_dir: Path) -> dict[str, Path]:
-    from hyper_bids.workflow.nipype_engine import WORKFLOW
-
-    report, found = plan.steps[-1], {}
-    for name, source in report.sources():
-        made = read_outputs(work_dir / WORKFLOW / source.step)
-        if made is None:
-            raise MissingFiles(
-                f"{work_dir} holds no results of {source.step} any more; run the same command without --reports-only."
-            )
-        found[name] = made[source.name]
-    return execute(report.target, found, {**report.params, **report.limits}, work_dir / "reports" / report.name)
-
-
 def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> None:
     links = {"raw": os.path.relpath(dataset.root, output_dir)}
     links.update({name: os.path.relpath(path, output_dir) for name, path in (dataset.derivatives or {}).items()})
@@ -373,7 +271,8 @@ def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> N
     write_root(output_dir, dataset.description, links, descriptions)
 
 
-def _write_citation(output_dir: Path, plan: ParticipantPlan, work_dir: Path) -> None:
+def write_citation(output_dir: Path, plan: ParticipantPlan, work_dir: Path) -> None:
+    """Write logs/CITATION.md, the methods text of what ran."""
     from hyper_bids.report.methods import methods_text
     from hyper_bids.workflow import files
     from hyper_bids.workflow.nipype_engine import WORKFLOW
@@ -399,55 +298,8 @@ def _clean(work_dir: Path, plans: list[ParticipantPlan]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _code(errors: dict[str, HyperError], n_finished: int) -> int:
+def exit_code(errors: dict[str, HyperError], n_finished: int) -> int:
     """0: all done; 1: some failed; where nobody finished, the code of the first error."""
     if not errors:
         return 0
     return 1 if n_finished else next(iter(errors.values())).exit_code
-
-
-def describe(loaded: Loaded, output_dir: Path, settings: Settings, execution: Execution) -> None:
-    """Print what would be done (``--dry-run``)."""
-    n_procs, memory_gb = limits(execution)
-    print(f"hyper {__version__}, dry run: nothing is written")
-    if loaded.dataset is not None:
-        print(f"dataset: {loaded.dataset.root}  settings: {settings.digest()}")
-        for name, folder in (loaded.dataset.derivatives or {}).items():
-            print(f"preprocessed data: {name} = {folder}")
-    for participant, tasks in loaded.tasks.items():
-        for task in tasks:
-            _describe_task(participant, task, output_dir, settings, n_procs)
-    for participant, error in loaded.errors.items():
-        print(f"\nsub-{participant}: cannot be processed: {error}")
-    print(f"\nlimits: {n_procs} processes, {memory_gb:.1f} GB")
-
-
-def _describe_task(participant: str, task: TaskInput, output_dir: Path, settings: Settings, n_procs: int) -> None:
-    from hyper_bids.workflow.participant_plan import predicted_memory
-
-    print(f"\nsub-{participant} task-{task.task}: {len(task.recordings)} runs")
-    print("  run                   volumes      TR  confounds  mask  trials  BOLD")
-    roles = task.trials["role"] == "sample"
-    for index, run in enumerate(task.recordings):
-        n_trials = int((roles & (task.trials["recording"] == index)).sum())
-        yes = {True: "yes", False: "no"}
-        print(
-            f"  {run.label:<20} {run.n_volumes:>8} {run.repetition_time:>7.3g}  {yes[run.confounds is not None]:<9}  "
-            f"{yes[run.mask is not None]:<4}  {n_trials:>6}  {run.bold.name}"
-        )
-    counts = task.trials.assign(split=task.trials["split"].replace("", "-")).groupby(["trial_type", "role", "split"])
-    print("  events by trial type:")
-    for (kind, role, split), n in counts.size().items():
-        print(f"    {kind}: {n} ({role}{'' if split == '-' else ', ' + split})")
-    samples = task.trials[roles]
-    for split, part in samples.groupby("split"):
-        print(f"  {split}: {len(part)} trials of {part['stimulus_id'].nunique()} stimuli")
-    print(f"  latents: {task.space}, {task.latents.n_latents} dimensions")
-    generator, why = choose_generator(task, settings)
-    print(f"  generator: {generator or why}")
-    largest, at_once = predicted_memory(task, settings, n_procs)
-    print(f"  predicted peak memory: {largest:.1f} GB in one process, {at_once:.1f} GB for {n_procs} at once")
-    tested = samples.loc[samples["split"] != "train", "stimulus_id"].unique()
-    print(f"  outputs under {output_dir / ('sub-' + participant)}: masks, {settings.output.maps} maps, and for "
-          f"{listing(settings.decode.decoder)}: weights, latents, metrics, stats, audit"
-          + (f", {len(tested)} reconstructions" if generator else ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +60,17 @@ class Step:
                 yield from ((f"{name}__{k:04d}", item) for k, item in enumerate(source))
             else:
                 yield name, source
+
+    def stamp(self) -> str:
+        """Digest of what the step is asked to do, its input files' content left out."""
+        asked = {
+            "target": self.target,
+            "params": dict(self.params),
+            "identity": dict(self.identity),
+            "version": self.version,
+            "inputs": {name: str(source) if isinstance(source, Output) else "" for name, source in self.sources()},
+        }
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
     def parents(self) -> set[str]:
         """Names of the steps that this one waits for."""

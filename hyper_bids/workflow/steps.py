@@ -407,19 +407,12 @@ def _write_trial_maps(tree: Tree, where: Scope, found: Responses, glm: Mapping[s
 def _selector(select: Mapping[str, Any], grid: VoxelGrid) -> Callable[[Responses, Latents | None], np.ndarray]:
     """Return the selection rule, restricted to the user's mask where one is given."""
     from hyper_bids.decode import SELECTORS
-    from hyper_bids.inputs.volumes import read_mask, same_grid
+    from hyper_bids.inputs.masks import check_user_mask
 
     rule = SELECTORS[select["select"]](select["n_voxels"])
     if not select["mask"]:
         return rule
-    mask, affine = read_mask(Path(select["mask"]))
-    if mask.shape != grid.mask.shape or not same_grid(affine, grid.affine):
-        raise InconsistentInput(
-            f"--mask {select['mask']} has the grid {mask.shape}, the responses {grid.mask.shape}"
-            + (", with another affine" if mask.shape == grid.mask.shape else "")
-            + "; resample the mask to the BOLD first."
-        )
-    inside = mask[grid.mask]
+    inside = check_user_mask(Path(select["mask"]), grid.mask.shape, grid.affine)[grid.mask]
     if not inside.any():
         raise InconsistentInput(f"--mask {select['mask']} holds no voxel of the brain mask.")
 
