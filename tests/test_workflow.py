@@ -76,6 +76,14 @@ def test_changed_content_recomputes_and_a_touch_does_not(tmp_path, log):
     assert len(lines(log)) == 2
 
 
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"value": "out/value.txt"}', '{"outputs": 3}'])
+def test_what_another_version_or_a_crash_left_is_made_again(tmp_path, log, left):
+    run([toy("one", "make", log=log, value=1)], tmp_path)
+    (tmp_path / "work" / "hyper" / "one" / "outputs.json").write_text(left)
+    assert run([toy("one", "make", log=log, value=1)], tmp_path).outputs["one"]["value"].read_text() == "1"
+    assert len(lines(log)) == 2
+
+
 def test_a_changed_identity_recomputes(tmp_path, log):
     step = toy("one", "make", log=log, value=1)
     run([step], tmp_path)

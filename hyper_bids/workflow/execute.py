@@ -77,7 +77,9 @@ def read_outputs(folder: Path, stamp: str | None = None) -> dict[str, Path] | No
     With a ``stamp``: None too where the outputs are those of another step.
     """
     found = _read(Path(folder) / OUTPUTS)
-    if found is None or (stamp is not None and found["stamp"] != stamp):
+    if found is None or not isinstance(found.get("outputs"), dict):  # nothing, or another version's
+        return None
+    if stamp is not None and found.get("stamp") != stamp:
         return None
     outputs = {name: Path(folder) / relative for name, relative in found["outputs"].items()}
     return outputs if all(output.is_file() for output in outputs.values()) else None
