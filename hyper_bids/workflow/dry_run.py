@@ -9,7 +9,8 @@ from hyper_bids.errors import listing
 from hyper_bids.inputs.task import TaskInput
 from hyper_bids.settings import Settings
 from hyper_bids.workflow.loading import Loaded
-from hyper_bids.workflow.participant_plan import choose_generator, predicted_memory
+from hyper_bids.workflow.memory import predicted_memory
+from hyper_bids.workflow.participant_plan import choose_generator
 
 
 def describe(loaded: Loaded, output_dir: Path, settings: Settings, n_procs: int, memory_gb: float) -> None:

@@ -21,7 +21,8 @@ from hyper_bids.workflow.execute import read_outputs
 from hyper_bids.workflow.journal import Journal
 from hyper_bids.workflow.loading import Loaded, load
 from hyper_bids.workflow.lock import ParticipantLocks
-from hyper_bids.workflow.participant_plan import ParticipantPlan, check_memory, plan_participant
+from hyper_bids.workflow.memory import check_memory
+from hyper_bids.workflow.participant_plan import ParticipantPlan, plan_participant
 from hyper_bids.workflow.plan import Step
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
 

@@ -1,0 +1,104 @@
+"""Memory that the steps need, predicted from sizes before any work, and limits that cannot be met."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hyper_bids.errors import UsageError
+from hyper_bids.inputs.task import TaskInput
+from hyper_bids.inputs.volumes import BLOCK, read_header, read_mask
+from hyper_bids.settings import Settings, parse_cross_validation
+
+BASE_GB = 0.3
+"""Resident memory of a worker with the libraries loaded."""
+
+LEAST_GB = 0.35
+"""What a run's fit needs besides its sums: the libraries, a volume, temporary arrays."""
+
+BRAIN_SHARE = 0.4
+"""Share of a volume that a brain mask covers at most, for predictions of memory."""
+
+
+def _voxel_bound(task: TaskInput) -> int:
+    """Voxels of the first run's mask, or as many as a brain may have."""
+    first = task.recordings[0]
+    if first.mask is not None:
+        return int(read_mask(first.mask)[0].sum())
+    return int(np.prod(read_header(first.bold).shape[:3]) * BRAIN_SHARE)
+
+
+def _responses_gb(task: TaskInput) -> float:
+    n_trials = int((task.trials["role"] == "sample").sum())
+    return n_trials * _voxel_bound(task) * 4 / 2**30
+
+
+def fit_memory(task: TaskInput, index: int, settings: Settings) -> float:
+    """Predicted resident memory (GB) of one run's fit: the sums, and a block of volumes."""
+    here = task.trials["recording"] == index
+    n_trials = int((here & (task.trials["role"] == "sample")).sum())
+    rank = min(task.recordings[index].n_volumes, n_trials + 30)
+    sums = 8 * rank * (2 if settings.glm.noise_model == "ar1" else 1)
+    return LEAST_GB + _voxel_bound(task) * (sums + 4 * BLOCK + 64) / 2**30
+
+
+def n_passes(task: TaskInput, index: int, settings: Settings, memory_gb: float) -> int:
+    """Into how many parts the voxels are split so that a run's fit stays within the limit.
+
+    A part is read by a pass of its own over the file.
+    """
+    needed = fit_memory(task, index, settings)
+    if needed <= memory_gb or memory_gb <= LEAST_GB:
+        return 1
+    return int(np.ceil((needed - LEAST_GB) / (memory_gb - LEAST_GB)))
+
+
+def pool_memory(task: TaskInput) -> float:
+    """A run's responses and a volume at a time."""
+    return LEAST_GB + 2 * _responses_gb(task) / len(task.recordings)
+
+
+def check_memory(tasks: list[TaskInput], settings: Settings, memory_gb: float) -> None:
+    """Refuse a limit that cannot be met, before any work.
+
+    Raises
+    ------
+    UsageError
+        Names the step, what it needs, and what to change.
+    """
+    for task in tasks:
+        for what, needed in (
+            ("a run's GLM", LEAST_GB + 0.05),
+            ("putting the runs together", pool_memory(task)),
+            ("decoding", decode_memory(task, settings)),
+            ("drawing and evaluating", 1.2),
+        ):
+            if needed > memory_gb:
+                raise UsageError(
+                    f"sub-{task.participant} task-{task.task}: {what} needs about {needed:.1f} GB, and --mem allows "
+                    f"{memory_gb:.1f} GB. Allow more, use fewer voxels (a smaller mask in the preprocessed data), or "
+                    "fewer runs at once (--session-label)."
+                )
+
+
+def decode_memory(task: TaskInput, settings: Settings) -> float:
+    """Predicted resident memory (GB) of decoding: responses in double precision, their Gram matrix, weights."""
+    n_trials = int((task.trials["role"] == "sample").sum())
+    limit = settings.select.n_voxels if settings.select.select == "top-z" else _voxel_bound(task)
+    n_voxels, n_latents = min(_voxel_bound(task), limit), task.latents.n_latents
+    arrays = 4 * n_trials * n_voxels + 3 * min(n_trials, n_voxels) ** 2 + 3 * n_voxels * n_latents
+    weights = 4 * _n_folds(task, settings) * n_voxels * n_latents
+    return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
+
+
+def _n_folds(task: TaskInput, settings: Settings) -> int:
+    if settings.inputs.cross_validate is None:
+        return 1
+    unit, n_folds = parse_cross_validation(settings.inputs.cross_validate)
+    return n_folds or task.trials[unit].nunique()
+
+
+def predicted_memory(task: TaskInput, settings: Settings, n_procs: int) -> tuple[float, float]:
+    """Predicted memory in GB: of the largest step, and of all processes at their worst together."""
+    fits = sorted((fit_memory(task, index, settings) for index in range(len(task.recordings))), reverse=True)
+    alone = max(fits[0], pool_memory(task), decode_memory(task, settings), 1.2)
+    return alone, max(alone, sum(fits[:n_procs]))

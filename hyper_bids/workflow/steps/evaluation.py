@@ -1,0 +1,110 @@
+"""Scores, tests and audit of one decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hyper_bids.data import Images
+from hyper_bids.derivatives.names import model_label
+from hyper_bids.derivatives.tree import Tree
+from hyper_bids.derivatives.write import write_json, write_tsv
+from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
+from hyper_bids.workflow.steps.pictures import shown_pictures
+
+
+def evaluate(
+    *, rows: Path, predicted: Path, guesses: Path, decoder_facts: Path, samples: Path, latents: Path, decoder: str,
+    cross_validated: bool, picture: Mapping[str, Any] | None, declaration: Mapping[str, Any],
+    stimulus_paths: Mapping[str, str],
+    attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
+    out_dir: Path, pictures: Path | None = None, draws: Path | None = None, null_facts: Path | None = None,
+) -> dict[str, Path]:  # fmt: skip
+    """Score every test stimulus and test every metric.
+
+    Output: ``tree`` (metrics.tsv, stats.tsv, audit.json).
+    """
+    from hyper_bids.audit.checks import audit
+    from hyper_bids.evaluate.decoded import Decoded, compare_images
+    from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
+    from hyper_bids.evaluate.participant import participant_metrics
+    from hyper_bids.evaluate.resize import luminance_at
+    from hyper_bids.evaluate.stats import References, Refits, participant_stats
+
+    space, table = files.load_latents(latents), files.load_table(rows)
+    values = np.asarray(files.load_array(predicted))
+    trials = files.load_table(samples)
+    trained = trials.loc[trials["split"] != "test", "stimulus_id"].drop_duplicates()
+    training = space.rows(trained)
+    references = {"distribution": declaration.get("Distribution"), "training_latents": training}
+    compared = None
+    if pictures is not None:
+        drawn = files.load_arrays(pictures)
+        labels = tuple(drawn["stimuli"].tolist())
+        shown = shown_pictures(stimulus_paths, labels)
+        if shown:
+            compared = compare_images(shown, Images(drawn["recon"], labels))
+            references["ceiling"] = {"image": compare_images(shown, Images(drawn["ceiling"], labels))}
+            references["zero"] = {"image": luminance_at(drawn["zero"])}
+            references["random"] = {"image": luminance_at(drawn["random"])}
+    decoded = Decoded(
+        predicted=values,
+        stimuli=tuple(table["stimulus_id"]),
+        latents=space,
+        folds=tuple(table["fold"]) if cross_validated else None,
+        n_repeats=table["n_repeats"].to_numpy(int),
+        images=compared,
+        directions=attribute_directions(picture, attributes, space.n_latents),
+    )
+    refits = Refits(statistics=files.load_arrays(draws)) if draws is not None else None
+    metrics, reasons = participant_metrics(decoded)
+    stats = participant_stats(
+        decoded,
+        refits=refits,
+        references=References(**references),
+        seed=provenance["seed"],
+        n_permutations=n_permutations,
+    )
+    tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
+    names = {"model": model_label(decoder), "desc": space.space}
+    write_tsv(tree.path(where.name("metrics", ".tsv", **names)), metrics)
+    described = metrics_dictionary(metrics.columns, reasons)
+    text = "scores of every test stimulus"
+    content = stamp.stamp(Description=text, TrialModel=files.load_json(decoder_facts)["trial_model"], **described)
+    write_json(tree.path(where.name("metrics", ".json", **names)), content)
+    write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
+    content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
+    write_json(tree.path(where.name("stats", ".json", **names)), content)
+    facts, held = files.load_json(decoder_facts), files.load_arrays(guesses)
+    checks = audit(
+        true=decoded.true,
+        predicted=values,
+        training_mean=held["training_mean"],
+        nearest=held["nearest"],
+        training=training,
+        shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
+        cross_validated=cross_validated,
+        alone_difference=facts["alone_difference"],
+        constant_latents=facts["constant_latents"],
+        null_notices=files.load_json(null_facts)["notices"] if null_facts is not None else [],
+    )
+    content = stamp.stamp(Description="is the result what it seems?", **checks)
+    write_json(tree.path(where.name("audit", ".json", **names)), content)
+    return {"tree": tree.manifest()}
+
+
+def attribute_directions(
+    picture: Mapping[str, Any] | None, attributes: list[str], n_latents: int
+) -> dict[str, np.ndarray]:
+    """Attribute hyperplanes: the user's files, else those that the generator knows by construction."""
+    from hyper_bids.generate import builtin_attributes
+    from hyper_bids.inputs.attributes import read_directions
+
+    if attributes:
+        return read_directions([Path(path) for path in attributes], n_latents)
+    known = builtin_attributes(picture["generator"]) if picture else None
+    return known or {}

@@ -1,0 +1,92 @@
+"""The null distribution of a cross-validated design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hyper_bids.data import Latents
+from hyper_bids.derivatives.write import write_json, write_npz
+from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.decoding import decoder_factory, folds_of, selector
+from hyper_bids.workflow.steps.evaluation import attribute_directions
+from hyper_bids.workflow.steps.pictures import mean_per_stimulus, picture_generator, shown_pictures
+
+REFIT_PICTURES = 4000
+"""Pictures that the null of cross-validated picture metrics may cost; at most 200 permutations."""
+
+
+REFIT_NUMBERS = 2e8
+"""Predicted latents of refits that are held at once (float32): beyond it the folds are decomposed again."""
+
+
+def refit_null(
+    *, values: Path, samples: Path, grid: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
+    select: Mapping[str, Any], cross_validate: str, n_permutations: int, picture: Mapping[str, Any] | None,
+    stimulus_paths: Mapping[str, str], attributes: list[str], seed: int, out_dir: Path,
+) -> dict[str, Path]:  # fmt: skip
+    """Refit every fold to permuted labels: the null distributions of a cross-validated design.
+
+    Outputs: ``draws`` (npz: metric -> (n_permutations,)) and ``facts`` (JSON: a notice where fewer were drawn).
+    """
+    from hyper_bids.decode.crossvalidate import null_stimuli, refit
+    from hyper_bids.evaluate.refits import refit_statistics
+    from hyper_bids.settings import parse_cross_validation
+
+    responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
+    folds = folds_of(responses.trials, cross_validate, seed)
+    make, choose = decoder_factory(decoder, decode), selector(select, responses.grid)
+    unit, _ = parse_cross_validation(cross_validate)
+    rows, notice = null_stimuli(make, responses, space, folds, unit, n_permutations, seed)
+    tested = tuple(dict.fromkeys(label for fold in folds for label in fold.test))
+    candidates, n_rows = space.of(tested), sum(len(fold.test) for fold in folds)
+    place = np.array([tested.index(label) if label in tested else -1 for label in space.stimuli])
+    directions = attribute_directions(picture, attributes, space.n_latents)
+    pictures = PictureNull(picture, space, stimulus_paths, tested) if picture else None
+    step = max(1, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
+    parts: list[dict[str, np.ndarray]] = []
+    for start in range(0, len(rows), step):
+        predictions, own = refit(responses, space, folds, choose, make, rows[start : start + step])
+        parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
+        if pictures:
+            pictures.add(predictions, place[own])
+    draws = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
+    draws.update(pictures.draws() if pictures else {})
+    return {
+        "draws": write_npz(out_dir / "draws.npz", draws),
+        "facts": write_json(out_dir / "facts.json", {"notices": [f"Null: {notice}."] if notice else []}),
+    }
+
+
+class PictureNull:
+    """Picture metrics of refits: each needs pictures to be drawn, so only some permutations are."""
+
+    def __init__(
+        self, picture: Mapping[str, Any], space: Latents, stimulus_paths: Mapping[str, str], tested: tuple[str, ...]
+    ) -> None:
+        self.generator, self.space, self.tested = picture_generator(picture, space), space, np.array(tested)
+        self.shown = shown_pictures(stimulus_paths, tested)
+        self.left = min(200, max(19, REFIT_PICTURES // len(tested))) if self.shown else 0
+        self.scores: dict[str, list[float]] = {"pixel_correlation": [], "ssim": []}
+
+    def add(self, predictions: np.ndarray, stimuli: np.ndarray) -> None:
+        """Draw the pictures of some permutations and score them as the observed ones are."""
+        from hyper_bids.evaluate import METRICS
+        from hyper_bids.evaluate.decoded import compare_images
+        from hyper_bids.generate.images import render
+
+        for values, own in zip(predictions[: self.left], stimuli[: self.left], strict=True):
+            known, means = mean_per_stimulus(pd.DataFrame({"stimulus_id": self.tested[own]}), values)
+            drawn = render(self.generator, Latents(means, known, self.space.space))
+            compared = compare_images(self.shown, drawn)
+            for metric, scores in self.scores.items():
+                scores.append(float(np.nanmean(METRICS[metric](compared.true, compared.predicted))))
+        self.left -= min(self.left, len(predictions))
+
+    def draws(self) -> dict[str, np.ndarray]:
+        """Metric -> (n,) for those that were drawn."""
+        return {metric: np.array(scores) for metric, scores in self.scores.items() if scores}

@@ -1,0 +1,35 @@
+"""The participant's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.derivatives.tree import Tree
+from hyper_bids.workflow import files
+
+
+def report_participant(
+    *, trees: list[Path], facts: list[Path], designs: list[Path], participant: str, context: Mapping[str, Any],
+    out_dir: Path, pictures: list[Path] | None = None,
+) -> dict[str, Path]:  # fmt: skip
+    """Write the participant's report and its figures from what the other stages published.
+
+    Output: ``tree`` (sub-<label>.html, figures, logs/CITATION.md is the run's own).
+    """
+    from hyper_bids.derivatives.tree import link_view
+    from hyper_bids.report.participant import write_report
+
+    view = link_view(trees, out_dir / "view")
+    tree = Tree(out_dir)
+    write_report(
+        tree=tree,
+        dataset=view,
+        participant=participant,
+        context=context,
+        facts=[files.load_json(path) for path in facts],
+        designs=[files.load_arrays(path) for path in designs],
+        pictures=[files.load_arrays(path) for path in pictures or []],
+    )
+    return {"tree": tree.manifest()}
