@@ -76,7 +76,7 @@ class InputSettings:
     derivatives: tuple[str, ...] = option(
         (),
         "preprocessed data in fMRIPrep's layout; NAME becomes the key in DatasetLinks "
-        "(default: BIDS_DIR/derivatives/fmriprep where it exists)",
+        "(default: BIDS_DIR/derivatives/fmriprep where it exists; none: the BOLD as it came)",
         kind="list",
         flags=("-d",),
         metavar="[NAME=]PATH",
@@ -84,7 +84,8 @@ class InputSettings:
     )
     space: str | None = option(
         None,
-        "which preprocessed BOLD: LABEL or LABEL:res-X (default: T1w if there, else the only one)",
+        "which preprocessed BOLD: LABEL, LABEL:res-X, or orig for files without space- "
+        "(default: T1w if there, else the only one)",
         metavar="LABEL[:res-X]",
     )
     overlay: Path | None = option(

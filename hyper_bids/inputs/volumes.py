@@ -145,7 +145,10 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
                 if filled == len(rows):
                     rows, filled = np.empty((min(block, n_volumes - index), len(where)), dtype=np.float32), 0
                 row = rows[filled]
-                row[...] = volume[where] if plain else volume[where].astype(np.float32)
+                if plain:
+                    np.take(volume, where, out=row, mode="clip")
+                else:
+                    row[...] = volume[where]
                 if scaled:
                     row *= np.float32(header.slope)
                     row += np.float32(header.inter)

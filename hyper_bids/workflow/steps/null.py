@@ -19,7 +19,6 @@ from hyper_bids.workflow.steps.pictures import mean_per_stimulus, picture_genera
 REFIT_PICTURES = 4000
 """Pictures that the null of cross-validated picture metrics may cost; at most 200 permutations."""
 
-
 REFIT_NUMBERS = 2e8
 """Predicted latents of refits that are held at once (float32): beyond it the folds are decomposed again."""
 
@@ -44,7 +43,8 @@ def refit_null(
     rows, notice = null_stimuli(make, responses, space, folds, unit, n_permutations, seed)
     tested = tuple(dict.fromkeys(label for fold in folds for label in fold.test))
     candidates, n_rows = space.of(tested), sum(len(fold.test) for fold in folds)
-    place = np.array([tested.index(label) if label in tested else -1 for label in space.stimuli])
+    row_of = {label: row for row, label in enumerate(tested)}
+    place = np.array([row_of.get(label, -1) for label in space.stimuli])
     directions = attribute_directions(picture, attributes, space.n_latents)
     pictures = PictureNull(picture, space, stimulus_paths, tested) if picture else None
     step = max(1, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
