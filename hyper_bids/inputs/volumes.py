@@ -102,6 +102,17 @@ def _fill(stream: BinaryIO, buffer: memoryview) -> int:
     return filled
 
 
+def _gather(volume: np.ndarray, where: np.ndarray, header: Header, row: np.ndarray) -> None:
+    """Put a volume's masked voxels, scaled, into a float32 row."""
+    if volume.dtype == row.dtype:
+        np.take(volume, where, out=row, mode="clip")
+    else:
+        row[...] = volume[where]
+    if (header.slope, header.inter) != (1.0, 0.0):
+        row *= np.float32(header.slope)
+        row += np.float32(header.inter)
+
+
 def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = BLOCK) -> Iterator[np.ndarray]:
     """Yield ``(n, n_voxels)`` float32 blocks of consecutive volumes, masked as they are read.
 
@@ -131,8 +142,6 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
     where = np.ravel_multi_index(np.nonzero(mask), spatial, order="F")
     volume = np.empty(int(np.prod(spatial)), dtype=header.dtype)
     view = memoryview(volume).cast("B")
-    plain = header.dtype == np.float32
-    scaled = (header.slope, header.inter) != (1.0, 0.0)
     try:
         with _opened(path) as stream:
             stream.seek(header.offset) if stream.seekable() else stream.read(header.offset)
@@ -144,14 +153,7 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
                     continue
                 if filled == len(rows):
                     rows, filled = np.empty((min(block, n_volumes - index), len(where)), dtype=np.float32), 0
-                row = rows[filled]
-                if plain:
-                    np.take(volume, where, out=row, mode="clip")
-                else:
-                    row[...] = volume[where]
-                if scaled:
-                    row *= np.float32(header.slope)
-                    row += np.float32(header.inter)
+                _gather(volume, where, header, rows[filled])
                 filled += 1
                 if filled == len(rows):
                     yield rows
