@@ -142,8 +142,8 @@ def scrub(table: ConfoundTable, options: StrategyOptions) -> Chosen:
     displacement = table.columns(("framewise_displacement",), "scrub")["framewise_displacement"]
     volumes = tuple(int(volume) for volume in np.flatnonzero(displacement > options.fd_threshold))
     limit = f"framewise displacement above {options.fd_threshold:g} mm"
-    notice = f"{len(volumes)} of {len(table)} volumes scrubbed ({limit})."
-    return Chosen(spikes(volumes, len(table)), volumes, (notice,))
+    said = (f"{len(volumes)} of {len(table)} volumes scrubbed ({limit}).",) if volumes else ()
+    return Chosen(spikes(volumes, len(table)), volumes, said)
 
 
 def cosine(table: ConfoundTable, options: StrategyOptions) -> Chosen:
