@@ -167,6 +167,18 @@ def test_decoders_of_users(dataset, tmp_path, monkeypatch, capsys, name, code, m
     assert message in capsys.readouterr().err
 
 
+def test_a_decoder_that_fails_leaves_the_others_results(dataset, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_plugins.py").write_text(PLUGINS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    sys.modules.pop("my_plugins", None)
+    assert run(dataset, tmp_path, "--decoder", "my_plugins:Raises", "ridge", "--generator", "none") == 1
+    assert "my_plugins:Raises failed; ridge goes on without" in capsys.readouterr().err
+    found = [path.name for path in (tmp_path / "out").glob("sub-01/func/*_metrics.tsv")]
+    assert found == ["sub-01_task-faces_model-ridge_desc-pixels_metrics.tsv"]
+    assert "ridge" in (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+
+
 def test_no_home_no_passwd_entry_and_an_odd_user(dataset, tmp_path):
     """As in a container started with an arbitrary user id."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,15 @@ STEPS = "hyper_bids.workflow.steps"
 
 @dataclass(frozen=True)
 class ParticipantPlan:
-    """Steps of one participant, and which of their trees are published when all are done."""
+    """Steps of one participant, and which of their trees are published when all are done.
+
+    ``decoder_of`` maps the steps that belong to one decoder to its name.
+    """
 
     participant: str
     steps: tuple[Step, ...]
     trees: tuple[Output, ...]
-    latent_spaces: tuple[str, ...]
-    notices: tuple[str, ...] = field(default=())
+    decoder_of: Mapping[str, str]
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
@@ -74,6 +76,7 @@ def plan_participant(
     trees: list[Output] = []
     context: list[dict[str, Any]] = []
     pictures: list[tuple[list[str], Output]] = []
+    decoder_of: dict[str, str] = {}
     report: dict[str, list[Output]] = {"facts": [], "designs": []}
     for task in tasks:
         part = _TaskPlan(task, dataset, settings, device, work_dir, memory_gb)
@@ -82,6 +85,7 @@ def plan_participant(
         part.add_decoders()
         steps += part.steps
         trees += part.trees
+        decoder_of.update(part.decoder_of)
         context.append(part.context())
         pictures += part.pictures
         report["facts"].append(Output(part.name("pool"), "facts"))
@@ -115,8 +119,7 @@ def plan_participant(
         )
     )
     trees.append(Output(steps[-1].name, "tree"))
-    spaces = tuple(dict.fromkeys(task.space for task in tasks))
-    return ParticipantPlan(participant, tuple(steps), tuple(trees), spaces)
+    return ParticipantPlan(participant, tuple(steps), tuple(trees), decoder_of)
 
 
 def _sidecar(recording: Recording) -> Path | None:
@@ -139,6 +142,7 @@ class _TaskPlan:
         self.memory_gb = memory_gb
         self.steps: list[Step] = []
         self.trees: list[Output] = []
+        self.decoder_of: dict[str, str] = {}
         self.pictures: list[tuple[list[str], Output]] = []
         first = task.recordings[0]
         self.scope = {
@@ -255,7 +259,9 @@ class _TaskPlan:
     def add_decoders(self) -> None:
         """For each decoder: decode, refit for the null, draw, evaluate."""
         for decoder in self.settings.decode.decoder:
+            before = len(self.steps)
             self._add_decoder(decoder)
+            self.decoder_of.update({step.name: decoder for step in self.steps[before:]})
 
     def _add_decoder(self, decoder: str) -> None:
         model = model_label(decoder)

@@ -15,7 +15,7 @@ from hyper_bids.derivatives.write import write_text
 from hyper_bids.errors import HyperError, Locked, OutputNotWritable, UsageError, listing
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput
-from hyper_bids.settings import Execution, Settings, write_toml
+from hyper_bids.settings import Execution, Settings, replace, write_toml
 from hyper_bids.workflow.dry_run import describe
 from hyper_bids.workflow.execute import read_outputs
 from hyper_bids.workflow.journal import Journal
@@ -112,28 +112,41 @@ def _process(
 ) -> int:
     errors = dict(loaded.errors)
     plans: dict[str, ParticipantPlan] = {}
+    finished: list[str] = []
     device, memory_gb = choose_device(execution.device), limits(execution)[1]
-    for participant, tasks in loaded.tasks.items():
+
+    def plan(participant: str, settings: Settings) -> ParticipantPlan:
+        return plan_participant(
+            loaded.tasks[participant],
+            loaded.dataset,
+            settings,
+            device=device,
+            work_dir=work_dir,
+            command=command,
+            memory_gb=memory_gb,
+        )
+
+    for participant in loaded.tasks:
         config = journal.folder(participant) / f"{journal.run}_config.toml"
         write_text(config, write_toml(settings, execution))
         journal.note(f"hyper {__version__}: {command}", participant)
         try:
-            plans[participant] = plan_participant(
-                tasks,
-                loaded.dataset,
-                settings,
-                device=device,
-                work_dir=work_dir,
-                command=command,
-                memory_gb=memory_gb,
-            )
+            plans[participant] = plan(participant, settings)
         except HyperError as error:
             errors[participant] = error
             journal.fail(f"sub-{participant}: {error}", participant)
     if plans:
         _write_root(output_dir, loaded.dataset, [task for tasks in loaded.tasks.values() for task in tasks])
-        errors.update(_run(plans, output_dir, work_dir, execution, journal))
-    finished = [participant for participant in plans if participant not in errors]
+        failed, broken = _run(plans, output_dir, work_dir, execution, journal)
+        errors.update(failed)
+        finished = [participant for participant in plans if participant not in errors]
+        for participant, decoders in broken.items():
+            rest = tuple(name for name in settings.decode.decoder if name not in decoders)
+            said = f"sub-{participant}: {listing(sorted(decoders))} failed; {listing(rest)} goes on without."
+            journal.warn(said, participant)
+            plans[participant] = plan(participant, replace(settings, decode=replace(settings.decode, decoder=rest)))
+            if not _run({participant: plans[participant]}, output_dir, work_dir, execution, journal)[0]:
+                finished.append(participant)
     if finished:
         write_citation(output_dir, plans[finished[0]], work_dir)
     for participant in finished:
@@ -145,7 +158,14 @@ def _process(
 
 def _run(
     plans: dict[str, ParticipantPlan], output_dir: Path, work_dir: Path, execution: Execution, journal: Journal
-) -> dict[str, HyperError]:
+) -> tuple[dict[str, HyperError], dict[str, set[str]]]:
+    """Run plans and publish what is complete.
+
+    Returns
+    -------
+    errors : participant -> the first error, of those that were not finished
+    broken : participant -> decoders that failed, of those where others did not and nothing else failed
+    """
     from hyper_bids.workflow import nipype_engine
 
     n_procs, memory_gb = limits(execution)
@@ -206,7 +226,17 @@ def _run(
         elif participant not in errors:
             errors[participant] = HyperError(f"sub-{participant} was not finished: another step had failed before.")
             errors[participant].exit_code = 1
-    return errors
+    return errors, _broken_decoders(plans, [failure.step.name for failure in finished.failures])
+
+
+def _broken_decoders(plans: dict[str, ParticipantPlan], failed: list[str]) -> dict[str, set[str]]:
+    broken: dict[str, set[str]] = {}
+    for participant, plan in plans.items():
+        own = [name for name in failed if name in {step.name for step in plan.steps}]
+        decoders = {plan.decoder_of.get(name, "") for name in own}
+        if own and "" not in decoders and decoders < set(plan.decoder_of.values()):
+            broken[participant] = decoders
+    return broken
 
 
 def _say_facts(step: Step, made: dict[str, Path] | None, journal: Journal, participant: str) -> None:
