@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -78,5 +77,3 @@ class Metric(Protocol):
         """Return ``(n,)`` from two aligned arrays of ``n`` rows."""
         ...
 
-
-StimulusLabels = Sequence[str]

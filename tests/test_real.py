@@ -37,7 +37,7 @@ def test_haxby_with_shuffled_labels_is_at_chance(shared_data, tmp_path):
     from hyper_bids.decode import Ridge
     from hyper_bids.decode.crossvalidate import decode as decode_folds
     from hyper_bids.decode.folds import make_folds
-    from hyper_bids.decode.select import TopZ
+    from hyper_bids.decode.select import all_voxels
     from hyper_bids.evaluate.identification import pairwise_accuracy
     from hyper_bids.workflow import files
 
@@ -52,7 +52,7 @@ def test_haxby_with_shuffled_labels_is_at_chance(shared_data, tmp_path):
         trials = responses.trials.copy()
         trials["stimulus_id"] = trials.groupby("run")["stimulus_id"].transform(lambda x: rng.permutation(x.to_numpy()))
         shuffled = type(responses)(responses.values, trials, responses.grid)
-        decoded = decode_folds(shuffled, latents, make_folds(trials, "run", None, 0), TopZ(200), Ridge)
+        decoded = decode_folds(shuffled, latents, make_folds(trials, "run", None, 0), all_voxels, Ridge)
         true = latents.rows(decoded.rows["stimulus_id"])
         scores.append(pairwise_accuracy(true, decoded.values, latents.values).mean())
     assert 0.47 <= np.mean(scores) <= 0.53

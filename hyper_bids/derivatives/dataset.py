@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -133,9 +132,3 @@ Open `sub-<label>.html` for a participant, `group.html` for the group.
 
 Every TSV has a JSON that describes its columns and says what it was made from.
 """
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """Return dataset_description.json of a derivative, or {} where there is none."""
-    path = Path(folder) / "dataset_description.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

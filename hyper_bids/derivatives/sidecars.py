@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +43,3 @@ def column(long_name: str, description: str, units: str | None = None, **more: A
     if units:
         entry["Units"] = units
     return {**entry, **more}
-
-
-def undocumented(columns: Iterable[str], dictionary: Mapping[str, Any]) -> list[str]:
-    """Columns of a table that its data dictionary says nothing about."""
-    return [name for name in columns if name not in dictionary]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hyper_bids.data import Latents, Responses, VoxelGrid
-from hyper_bids.derivatives.write import replacing, write_json, write_npz, write_text
+from hyper_bids.derivatives.write import replacing, write_npz, write_text
 
 TEXT_COLUMNS = (
     "run", "session", "trial_type", "stimulus_id", "split", "role", "fold", "participant_id", "metric", "p_method",
@@ -36,11 +36,6 @@ def load_table(path: Path) -> pd.DataFrame:
         dtype={name: str for name in header if name in TEXT_COLUMNS},
     )
     return table.astype({name: object for name in header if name in TEXT_COLUMNS})
-
-
-def save_json(path: Path, content: Mapping[str, Any]) -> Path:
-    """Write facts for the next stage."""
-    return write_json(path, content)
 
 
 def load_json(path: Path) -> dict[str, Any]:
