@@ -24,6 +24,11 @@ def main(argv: list[str] | None = None) -> int:
         return _run(words)
     except HyperError as error:
         return report_error(error, debug)
+    except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (Stopped, KeyboardInterrupt) as signal_:
         return _stop(128 + (15 if isinstance(signal_, Stopped) else 2))
     except Exception as error:  # the last line of defence: whatever it is, say what to do
@@ -119,7 +124,7 @@ def read_settings(parsed):
     from pathlib import Path
 
     from bids_app.options import values_of
-    from hyper_bids.settings import build, read_toml, sections
+    from hyper_bids.settings import build, layered, read_toml, sections
 
     given = {}
     for cls in sections().values():
@@ -127,7 +132,7 @@ def read_settings(parsed):
     if parsed.mem_gb is not None:
         given["mem_mb"] = f"{parsed.mem_gb}G"
     below = read_toml(Path(given["config"])) if "config" in given else {}
-    return build({**below, **given})
+    return build(layered([below, given]))
 
 
 def give_home() -> None:

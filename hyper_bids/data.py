@@ -98,7 +98,8 @@ class Responses:
     ----------
     values : (n_trials, n_voxels) float32
     trials : DataFrame of n_trials rows
-        At least ``stimulus_id``; usually ``run``, ``session``, ``onset``, ``split``.
+        At least ``stimulus_id``; usually ``run``, ``session``, ``onset``, ``split``; ``n_repeats`` where a row is
+        an average over several presentations.
     grid : VoxelGrid with n_voxels
     """
 
@@ -118,6 +119,12 @@ class Responses:
         """Return the trials selected by a boolean or integer index, in that order."""
         trials = self.trials[rows] if np.asarray(rows).dtype == bool else self.trials.iloc[rows]
         return Responses(self.values[rows], trials.reset_index(drop=True), self.grid)
+
+    def n_repeats(self, rows: np.ndarray) -> int:
+        """Return how many presentations some rows stand for."""
+        if "n_repeats" not in self.trials.columns:
+            return len(rows)
+        return int(self.trials["n_repeats"].to_numpy()[rows].sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ class VoxelSelector(Protocol):
 class Decoder(Protocol):
     """scikit-learn's contract: any of its regressors, or himalaya's, plugs in.
 
-    ``fit`` may also take ``groups`` (n_trials,): runs, for inner cross-validation.
+    ``fit`` may also take ``groups`` (n_trials,): runs, for inner cross-validation. ``predict`` may
+    also take ``n_repeats`` (n_trials,): how many presentations each row of ``X`` averages.
     """
 
     def fit(self, X: np.ndarray, Z: np.ndarray) -> Decoder:

@@ -14,11 +14,13 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hyper_bids.errors import UsageError, did_you_mean, listing
+from hyper_bids.presets import PRESET_NAMES, PRESETS
 
 
 def option(
@@ -39,7 +41,7 @@ def option(
     default : value when the option is not given
     text : one-line help, shown by ``--help`` and in the documentation
     kind : ``str``, ``int``, ``float``, ``flag``, ``path``, ``list``, ``floats`` or ``memory``
-        How text becomes a value; or ``count``. ``list`` takes one or more words.
+        How text becomes a value; or ``count``. ``list`` takes one or more words; ``table`` a JSON object of objects.
     flags : spellings besides ``--field-name``
     choices : allowed values
     strip : prefix that users may leave in ("sub-")
@@ -63,6 +65,12 @@ def option(
 class InputSettings:
     """What is read, and how trials are named, split and folded."""
 
+    preset: str | None = option(
+        None,
+        "a published system: sets the options of docs/presets.md; what is given besides it wins",
+        choices=PRESET_NAMES,
+        identity=False,
+    )
     session_label: tuple[str, ...] = option(
         (),
         "sessions to use, with or without 'ses-' (default: all)",
@@ -95,6 +103,25 @@ class InputSettings:
         (), "one latent file as a shortcut for an overlay", kind="list", metavar="NAME=FILE", identity=False
     )
     latent_space: str | None = option(None, "which latent space to decode (default: the only one)")
+    latent_generator: str | None = option(
+        None, "decode the latent space whose Generator.Name in the events sidecar is this one (set by the presets)"
+    )
+    encoder: str | None = option(
+        None,
+        "compute the latents from the stimulus images instead of reading them: eigenface (principal components of the "
+        "training images), or identity (pixels)",
+        choices=("eigenface", "identity"),
+    )
+    n_components: int = option(
+        512, "components of --encoder eigenface (fewer images: their number - 1)", kind="int", metavar="N"
+    )
+    image_size: int = option(64, "height and width to which --encoder scales the images", kind="int", metavar="N")
+    responses: Path | None = option(
+        None,
+        "folder of response maps that exist already (_statmap.nii.gz with a TSV; an earlier run's, or other programs' "
+        "betas in that form), decoded instead of fitting a GLM",
+        kind="path",
+    )
     stim_key: str | None = option(
         None, "events column that names the stimulus, with an optional regular expression", metavar="COLUMN[:REGEX]"
     )
@@ -115,8 +142,9 @@ class GLMSettings:
     glm: str = option(
         "auto",
         "lsa: one regressor per trial; lss: one model per trial; "
-        "auto: lsa where the trial regressors' median variance inflation is at most 5, else lss",
-        choices=("auto", "lsa", "lss"),
+        "auto: lsa where the trial regressors' median variance inflation is at most 5, else lss; "
+        "parametric: one model over all runs with the latents as modulators, for --decoder inversion",
+        choices=("auto", "lsa", "lss", "parametric"),
     )
     lss_rest: str = option(
         "one",
@@ -166,11 +194,23 @@ class SelectSettings:
 
     select: str = option(
         "top-z",
-        "top-z: the voxels with the largest mean response over training trials; all: the brain mask",
-        choices=("top-z", "all"),
+        "top-z: the voxels with the largest mean response over training trials; gain: those that respond to training "
+        "stimuli and whose response the latents explain (F test); reliability: the largest split-half reliability over "
+        "repeated training stimuli; all: the brain mask",
+        choices=("top-z", "gain", "reliability", "all"),
     )
-    n_voxels: int = option(4096, "how many voxels top-z keeps (all where there are fewer)", kind="int", metavar="N")
+    n_voxels: int | None = option(
+        None,
+        "how many voxels are kept, all where there are fewer (default: 4096; gain: all that pass both tests)",
+        kind="int",
+        metavar="N",
+    )
     mask: Path | None = option(None, "NIfTI mask on the grid of the BOLD; only voxels inside it are used", kind="path")
+    roi: str | None = option(
+        None,
+        "regions of an atlas, a label image with its look-up TSV; only voxels inside them are used",
+        metavar="ATLAS:LABEL,...",
+    )
 
 
 @dataclass(frozen=True)
@@ -178,7 +218,9 @@ class DecodeSettings:
     """Responses -> latents."""
 
     decoder: tuple[str, ...] = option(
-        ("ridge",), "one or more decoders: ridge, or your own as package.module:Class", kind="list"
+        ("ridge",),
+        "one or more decoders: ridge, ols, adam, layer, map, inversion, or your own as package.module:Class",
+        kind="list",
     )
     alphas: tuple[float, ...] = option(
         tuple(10.0 ** (-2 + 0.5 * k) for k in range(19)),
@@ -186,6 +228,32 @@ class DecodeSettings:
         kind="floats",
     )
     shared_alpha: bool = option(False, "one ridge penalty for all latents instead of one per latent", kind="flag")
+    n_epochs: int = option(1500, "epochs of adam and layer (at most, with --stopping held-out)", kind="int")
+    stopping: str = option(
+        "held-out",
+        "adam and layer: held-out stops when the loss on held-out training runs no longer falls; epochs runs all",
+        choices=("held-out", "epochs"),
+    )
+    patience: int = option(20, "epochs without improvement after which held-out stops", kind="int", metavar="N")
+    batch_size: int = option(30, "trials per batch of adam and layer", kind="int", metavar="N")
+    learning_rate: float = option(1e-5, "learning rate of adam and layer", kind="float")
+    weight_decay: float = option(0.01, "weight decay of adam and layer, coupled, on weights and bias", kind="float")
+    loss_layer: str | None = option(
+        None,
+        "layer of the generator whose activations enter adam's loss besides the latents, or are layer's whole loss "
+        "(pggan: L1 to L19)",
+    )
+    layer_weight: float = option(1.0, "weight of the layer's loss in adam", kind="float")
+    repeat_noise: bool = option(
+        True, "map: the mean of m repeats of a test stimulus has 1/m of the noise variance", kind="flag"
+    )
+    parameters: str = option(
+        "",
+        'arguments of your own decoders, as JSON: {"package.module:Class": {"alpha": 3}}; in the TOML file a table '
+        '[decode.parameters."package.module:Class"]',
+        kind="table",
+        metavar="JSON",
+    )
 
 
 @dataclass(frozen=True)
@@ -213,6 +281,15 @@ class EvaluateSettings:
         kind="list",
         metavar="FILE",
         identity=False,
+    )
+    protocol: str | None = option(
+        None,
+        "also score by a paper's protocol (image size, smoothing, background, features)",
+        choices=("hyper2020", "hyper2022", "dand", "vaegan"),
+    )
+    learning_curve: bool = option(False, "also train on 1/8, 1/4 and 1/2 of the training trials", kind="flag")
+    reliability: bool = option(
+        True, "reliability of the recordings and noise ceilings, where stimuli are repeated", kind="flag"
     )
     random_seed: int = option(0, "root of every random number", kind="int", metavar="N")
 
@@ -393,6 +470,8 @@ def convert(name: str, value: Any, metadata: Any) -> Any:
             if not isinstance(value, bool):
                 raise ValueError("true or false")
             return value
+        if kind == "table":
+            return _plugin_tables(flag, value)
         if kind in ("list", "floats"):
             words = [value] if isinstance(value, (str, int, float)) else list(value)
             if kind == "floats":
@@ -417,6 +496,23 @@ def convert(name: str, value: Any, metadata: Any) -> Any:
     return value
 
 
+def _plugin_tables(flag: str, value: Any) -> str:
+    """``{"package.module:Class": {argument: value}}`` as JSON: frozen, like every other setting."""
+    try:
+        tables = json.loads(value or "{}") if isinstance(value, str) else value
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{flag}: {value!r} is no JSON ({error}).") from None
+    if not isinstance(tables, Mapping) or not all(isinstance(inner, Mapping) for inner in tables.values()):
+        raise UsageError(f'{flag}: an object per decoder is needed, {{"package.module:Class": {{"argument": 1}}}}.')
+    return json.dumps(tables, sort_keys=True) if tables else ""
+
+
+def plugin_parameters(decode: DecodeSettings | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of the user's own decoders: ``{"package.module:Class": {argument: value}}``."""
+    text = decode["parameters"] if isinstance(decode, Mapping) else decode.parameters
+    return json.loads(text or "{}")
+
+
 def _finite(value: Any) -> float:
     number = float(value)
     if number != number or number in (float("inf"), float("-inf")):
@@ -428,6 +524,31 @@ def build_section(cls: type, values: dict[str, Any]) -> Any:
     """Make one settings dataclass from ``{field name: raw value}``; the rest keeps its default."""
     metadata = {item.name: item.metadata for item in fields(cls)}
     return cls(**{name: convert(name, value, metadata[name]) for name, value in values.items()})
+
+
+def layered(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put the options of several sources together, the last wins; each brings its preset with it.
+
+    What a source gives beside a preset wins over that preset. A preset's latents give way to
+    ``--latent-space`` and ``--latents`` of the same source or of one above it.
+
+    >>> layered([{"glm": "lsa"}, {"preset": "hyper", "n_voxels": 100}])["glm"]
+    'lss'
+    >>> "latent_generator" in layered([{"preset": "hyper", "latent_space": "mine"}])
+    False
+    """
+    values: dict[str, Any] = {}
+    for layer in layers:
+        name = layer.get("preset")
+        if name is not None:
+            convert("preset", name, {"kind": "str", "choices": PRESET_NAMES})
+            values.update(PRESETS[name])
+        if layer.get("latent_space") or layer.get("latents"):
+            values.pop("encoder", None)
+        if layer.get("latent_space") or layer.get("latents") or layer.get("encoder"):
+            values.pop("latent_generator", None)
+        values.update(layer)
+    return values
 
 
 def build(values: dict[str, Any]) -> tuple[Settings, Execution]:
@@ -450,11 +571,18 @@ def build(values: dict[str, Any]) -> tuple[Settings, Execution]:
 
 def check(settings: Settings, execution: Execution) -> None:
     """Refuse values that are of the right type and cannot be meant."""
-    inputs, glm = settings.inputs, settings.glm
+    inputs, glm, decode = settings.inputs, settings.glm, settings.decode
     if inputs.cross_validate is not None:
         parse_cross_validation(inputs.cross_validate)
     for flag, value, least in (
-        ("--n-voxels", settings.select.n_voxels, 1),
+        ("--n-voxels", 1 if settings.select.n_voxels is None else settings.select.n_voxels, 1),
+        ("--n-components", inputs.n_components, 1),
+        ("--image-size", inputs.image_size, 8),
+        ("--n-epochs", decode.n_epochs, 1),
+        ("--patience", decode.patience, 1),
+        ("--batch-size", decode.batch_size, 1),
+        ("--weight-decay", decode.weight_decay, 0),
+        ("--layer-weight", decode.layer_weight, 0),
         ("--dummy-scans", glm.dummy_scans, 0),
         ("--high-pass", glm.high_pass, 0),
         ("--drift-order", glm.drift_order, 0),
@@ -470,8 +598,42 @@ def check(settings: Settings, execution: Execution) -> None:
     alphas = settings.decode.alphas
     if not alphas or min(alphas) <= 0:
         raise UsageError(f"--alphas must be positive numbers, got {listing(alphas)}.")
-    if len(set(settings.decode.decoder)) != len(settings.decode.decoder):
-        raise UsageError(f"--decoder names one twice: {', '.join(settings.decode.decoder)}.")
+    if decode.learning_rate <= 0:
+        raise UsageError(f"--learning-rate must be positive, got {decode.learning_rate}.")
+    if len(set(decode.decoder)) != len(decode.decoder):
+        raise UsageError(f"--decoder names one twice: {', '.join(decode.decoder)}.")
+    if "layer" in decode.decoder and decode.loss_layer is None:
+        raise UsageError("--decoder layer needs --loss-layer: the generator's layer whose activations are compared.")
+    unused = [name for name in plugin_parameters(decode) if name not in decode.decoder]
+    if unused:
+        raise UsageError(f"--parameters names {unused[0]!r}, which is no --decoder.")
+    if inputs.encoder is not None and inputs.latents:
+        raise UsageError("--encoder computes the latents and --latents reads them; give one of the two.")
+    check_parametric(settings)
+
+
+def check_parametric(settings: Settings) -> None:
+    """``--glm parametric`` gives no single-trial responses: refuse what needs them."""
+    if settings.glm.glm != "parametric":
+        return
+    if settings.inputs.responses is not None:
+        raise UsageError("--responses gives responses, so no GLM is fitted; leave --glm parametric out.")
+    others = [name for name in settings.decode.decoder if name != "inversion"]
+    if others:
+        raise UsageError(
+            f"--glm parametric estimates one weight per latent and voxel and no single-trial responses, which "
+            f"--decoder {others[0]} needs. Use --decoder inversion, or --glm auto."
+        )
+    if settings.inputs.cross_validate is not None:
+        raise UsageError("--glm parametric fits all runs at once; it needs a train/test split, not --cross-validate.")
+    if settings.glm.noise_model != "ols":
+        raise UsageError("--glm parametric is fitted by ordinary least squares; leave --noise-model ar1 out.")
+    if settings.glm.hrf not in ("spm", "glover"):
+        raise UsageError(f"--glm parametric takes --hrf spm or glover, not {settings.glm.hrf}: one weight per latent.")
+    if settings.select.select == "reliability":
+        raise UsageError(
+            "--select reliability needs single-trial responses; with --glm parametric use gain, top-z or all."
+        )
 
 
 def parse_cross_validation(text: str) -> tuple[str, int | None]:
@@ -519,6 +681,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _plugin_lines(parameters: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for name, inner in parameters.items():
+        lines += ["", f"[decode.parameters.{json.dumps(name)}]"]
+        lines += [f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in inner.items()]
+    return lines
+
+
 def write_toml(settings: Settings, execution: Execution) -> str:
     """Return all options as TOML that ``--config`` reads back."""
     lines = []
@@ -526,8 +696,10 @@ def write_toml(settings: Settings, execution: Execution) -> str:
         part = execution if section == "execution" else getattr(settings, section)
         lines.append(f"[{section}]")
         for name, value in plain(part).items():
-            if value is not None and name not in ("config", "dry_run"):
+            if value is not None and name not in ("config", "dry_run", "parameters"):
                 lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+        if section == "decode":
+            lines += _plugin_lines(plugin_parameters(settings.decode))
         lines.append("")
     return "\n".join(lines)
 

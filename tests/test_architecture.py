@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCIENCE = {"inputs", "glm", "decode", "generate", "evaluate", "audit", "report", "simulate"}
 LAYERS = [
-    {"errors", "seeds"},
+    {"errors", "seeds", "presets"},
     {"data"},
     {"protocols", "settings", "registry"},
     SCIENCE | {"derivatives", "testing"},

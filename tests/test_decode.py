@@ -31,7 +31,7 @@ def planted(request, rng):
     return X, Z, rng.normal(size=(13, n_voxels)) * 4 + 11
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", [name for name in DECODERS if name != "layer"])  # needs a generator: test_decode_layer
 @pytest.mark.parametrize("check", DECODER_CHECKS, ids=lambda check: check.__name__)
 def test_every_decoder_keeps_the_contract(name, check):
     check(DECODERS[name])

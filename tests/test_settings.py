@@ -139,7 +139,7 @@ def test_the_defaults_are_the_specifications():
     settings, execution = parse()
     assert (settings.glm.glm, settings.glm.hrf, settings.glm.noise_model) == ("auto", "spm", "ols")
     assert (settings.glm.high_pass, settings.glm.confounds, settings.glm.response) == (128, "motion6", "z")
-    assert (settings.select.select, settings.select.n_voxels, settings.decode.decoder) == ("top-z", 4096, ("ridge",))
+    assert (settings.select.select, settings.select.n_voxels, settings.decode.decoder) == ("top-z", None, ("ridge",))
     assert len(settings.decode.alphas) == 19 and settings.output.maps == "stimulus"
     assert execution == Execution()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,38 +74,78 @@ def decode(
     responses: Responses,
     latents: Latents,
     folds: list[Fold],
-    selector: VoxelSelector,
+    voxels_of: VoxelSelector | np.ndarray,
     make_decoder: Callable[[], Decoder],
 ) -> Decoded:
     """Fit on the single training trials of every fold and predict its test stimuli.
 
     A test stimulus's response is the unweighted mean over its repeats in the fold.
+
+    Parameters
+    ----------
+    voxels_of : a selection rule, applied to each fold's training trials; or what one gave, (n_folds, n_voxels) bool
     """
     import pandas as pd
 
     fits, values, rows, guesses, constant = [], [], [], [], set()
-    for fold in folds:
+    for number, fold in enumerate(folds):
         train = responses.of(fold.train)
-        voxels = np.asarray(selector(train, latents), dtype=bool)
+        voxels = _voxels(voxels_of, number, train, latents)
         X, Z = train.values[:, voxels], latents.rows(train.trials["stimulus_id"])
         groups, inner = _groups(train.trials)
         decoder = fit_decoder(make_decoder(), X, Z, groups)
         constant |= set(np.flatnonzero(np.ptp(Z, axis=0) == 0).tolist())
         X_test = mean_responses(responses, fold)[:, voxels]
-        predicted = predict(decoder, X_test, latents.n_latents)
+        n_repeats = np.array([responses.n_repeats(repeats) for repeats in fold.test.values()])
+        predicted = predict(decoder, X_test, latents.n_latents, n_repeats)
         values.append(predicted.astype(np.float32))
-        rows += [(label, fold.name, len(repeats)) for label, repeats in fold.test.items()]
-        fits.append(FoldFit(fold, voxels, decoder, inner, _alone_difference(decoder, X_test, predicted)))
+        rows += [(label, fold.name, int(n)) for label, n in zip(fold.test, n_repeats, strict=True)]
+        fits.append(FoldFit(fold, voxels, decoder, inner, _alone_difference(decoder, X_test, predicted, n_repeats)))
         guesses.append(_guesses(predicted, latents.rows(train.trials["stimulus_id"].drop_duplicates())))
     table = pd.DataFrame(rows, columns=["stimulus_id", "fold", "n_repeats"])
     mean, nearest = (np.concatenate(parts) for parts in zip(*guesses, strict=True))
     return Decoded(table, np.concatenate(values), tuple(fits), tuple(sorted(constant)), mean, nearest)
 
 
-def _alone_difference(decoder: Decoder, X_test: np.ndarray, predicted: np.ndarray) -> float:
+def decode_by_model(
+    patterns: Responses, latents: Latents, decoder: Decoder, voxels: np.ndarray, trained: Sequence[str]
+) -> Decoded:
+    """Predict with a decoder that is fitted already (to the weights of the parametric GLM).
+
+    Parameters
+    ----------
+    patterns : one row a test stimulus
+    decoder : fitted on the voxels in ``voxels`` (n_voxels,) bool
+    trained : stimulus of every training trial
+    """
+    import pandas as pd
+
+    tested = patterns.trials["stimulus_id"].tolist()
+    X = patterns.values[:, voxels]
+    n_repeats = np.array([patterns.n_repeats(np.array([row])) for row in range(len(tested))])
+    predicted = predict(decoder, X, latents.n_latents, n_repeats)
+    test = {label: np.array([row]) for row, label in enumerate(tested)}
+    fold = Fold("", np.zeros(0, dtype=int), test)
+    fit = FoldFit(fold, voxels, decoder, "runs", _alone_difference(decoder, X, predicted, n_repeats))
+    mean, nearest = _guesses(predicted, latents.rows(list(dict.fromkeys(trained))))
+    constant = np.flatnonzero(np.ptp(latents.rows(list(trained)), axis=0) == 0)
+    rows = pd.DataFrame({"stimulus_id": tested, "fold": "", "n_repeats": n_repeats})
+    return Decoded(rows, predicted.astype(np.float32), (fit,), tuple(constant.tolist()), mean, nearest)
+
+
+def _voxels(
+    voxels_of: VoxelSelector | np.ndarray, number: int, train: Responses, latents: Latents
+) -> np.ndarray:
+    if isinstance(voxels_of, np.ndarray):
+        return np.asarray(voxels_of[number], dtype=bool)
+    return np.asarray(voxels_of(train, latents), dtype=bool)
+
+
+def _alone_difference(decoder: Decoder, X_test: np.ndarray, predicted: np.ndarray, n_repeats: np.ndarray) -> float:
     """Largest change of a prediction when its trial is predicted alone."""
     rows = range(min(len(X_test), ALONE))
-    alone = [predict(decoder, X_test[row : row + 1], predicted.shape[1])[0] for row in rows]
+    one = [slice(row, row + 1) for row in rows]
+    alone = [predict(decoder, X_test[row], predicted.shape[1], n_repeats[row])[0] for row in one]
     return float(max(np.abs(single - predicted[row]).max() for row, single in zip(rows, alone, strict=True)))
 
 
@@ -153,8 +193,12 @@ def fit_decoder(decoder: Decoder, X: np.ndarray, Z: np.ndarray, groups: np.ndarr
     return decoder
 
 
-def predict(decoder: Decoder, X: np.ndarray, n_latents: int) -> np.ndarray:
+def predict(decoder: Decoder, X: np.ndarray, n_latents: int, n_repeats: np.ndarray | None = None) -> np.ndarray:
     """Predict latents ``(n, n_latents)``, and hold the decoder to that shape.
+
+    Parameters
+    ----------
+    n_repeats : (n,) trials that each row of ``X`` averages, passed on to decoders that take it
 
     Raises
     ------
@@ -162,7 +206,9 @@ def predict(decoder: Decoder, X: np.ndarray, n_latents: int) -> np.ndarray:
         A user's decoder raised, or returned another shape or values that are not finite.
     """
     try:
-        found = np.asarray(decoder.predict(X), dtype=np.float64)
+        takes_repeats = n_repeats is not None and "n_repeats" in inspect.signature(decoder.predict).parameters
+        found = decoder.predict(X, n_repeats=n_repeats) if takes_repeats else decoder.predict(X)
+        found = np.asarray(found, dtype=np.float64)
     except HyperError:
         raise
     except Exception as error:  # a plugin may raise anything
@@ -189,15 +235,24 @@ def null_stimuli(
     unit: str,
     n_permutations: int,
     seed: int,
+    *,
+    selected_anew: bool = False,
+    n_voxels: int | None = None,
 ) -> tuple[np.ndarray, str]:
     """Draw the exchanged stimuli of the null, as many times as can be afforded.
+
+    Parameters
+    ----------
+    selected_anew : the voxels are selected again for each (`uses_labels`)
+    n_voxels : that the decoder sees (default: all)
 
     Returns
     -------
     rows : (n_permutations, n_trials) int, rows of ``latents``
     notice : why there are fewer than asked for, or ""
     """
-    n_draws, notice = _affordable(make_decoder(), latents, folds, n_permutations)
+    seen = responses.grid.n_voxels if n_voxels is None else n_voxels
+    n_draws, notice = _affordable(make_decoder(), latents, folds, n_permutations, selected_anew, seen)
     stimuli, rows = permuted_stimuli(responses.trials, unit, n_draws, seed)
     place = {label: row for row, label in enumerate(latents.stimuli)}
     return np.array([place[label] for label in stimuli.tolist()], dtype=np.int32)[rows], notice
@@ -207,7 +262,7 @@ def refit(
     responses: Responses,
     latents: Latents,
     folds: list[Fold],
-    selector: VoxelSelector,
+    voxels_of: VoxelSelector | np.ndarray,
     make_decoder: Callable[[], Decoder],
     rows: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -226,40 +281,88 @@ def refit(
     stimuli : (n_permutations, n_rows) int, row of ``latents`` that each test row stands for
     """
     values, tested = [], []
-    for fold in folds:
-        train = responses.of(fold.train)
-        voxels = np.asarray(selector(train, latents), dtype=bool)
-        X, X_test = train.values[:, voxels], mean_responses(responses, fold)[:, voxels]
-        values.append(_refitted(make_decoder(), X, latents, rows[:, fold.train], X_test, _groups(train.trials)[0]))
+    for number, fold in enumerate(folds):
+        train, means = responses.of(fold.train), mean_responses(responses, fold)
+        own = rows[:, fold.train]
+        n_repeats = np.array([responses.n_repeats(repeats) for repeats in fold.test.values()])
+        if uses_labels(voxels_of):
+            # The selection is part of what is repeated: it may have seen the labels that are exchanged.
+            parts = []
+            for draw in own:
+                voxels = _relabelled(voxels_of, train, latents, draw)
+                if voxels is None:  # the rule finds nothing in these labels: the guess that needs no brain
+                    guess = latents.values[draw].mean(axis=0, dtype=np.float64)
+                    parts.append(np.broadcast_to(guess.astype(np.float32), (1, len(means), len(guess))))
+                else:
+                    parts.append(_refitted(make_decoder(), train, voxels, latents, draw[None], means, n_repeats))
+            values.append(np.concatenate(parts))
+        else:
+            voxels = _voxels(voxels_of, number, train, latents)
+            values.append(_refitted(make_decoder(), train, voxels, latents, own, means, n_repeats))
         tested.append(rows[:, [repeats[0] for repeats in fold.test.values()]])
     return np.concatenate(values, axis=1), np.concatenate(tested, axis=1)
 
 
+def uses_labels(voxels_of: VoxelSelector | np.ndarray) -> bool:
+    """Whether a selection depends on which stimulus a trial showed; a user's rule is taken to."""
+    return not isinstance(voxels_of, np.ndarray) and bool(getattr(voxels_of, "uses_labels", True))
+
+
+def _relabelled(rule: VoxelSelector, train: Responses, latents: Latents, draw: np.ndarray) -> np.ndarray | None:
+    """The voxels that a rule selects when the trials showed the stimuli in rows ``draw`` of the latents; None: none."""
+    names = np.array(latents.stimuli, dtype=object)[draw]
+    exchanged = Responses(train.values, train.trials.assign(stimulus_id=names), train.grid)
+    try:
+        voxels = np.asarray(rule(exchanged, latents), dtype=bool)
+    except InconsistentInput:
+        return None
+    return voxels if voxels.any() else None
+
+
 def _refitted(
-    decoder: Decoder, X: np.ndarray, latents: Latents, rows: np.ndarray, X_test: np.ndarray, groups: np.ndarray
-) -> np.ndarray:
+    decoder: Decoder, train: Responses, voxels: np.ndarray, latents: Latents, rows: np.ndarray, means: np.ndarray,
+    n_repeats: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Predictions ``(n_draws, n_test, n_latents)`` after fits to the latents in ``rows`` (n_draws, n_train)."""
+    X, X_test, groups = train.values[:, voxels], means[:, voxels], _groups(train.trials)[0]
     if hasattr(decoder, "predict_refitted"):
-        return decoder.predict_refitted(X, latents.values, rows, X_test, groups=groups)
+        takes_repeats = "n_repeats" in inspect.signature(decoder.predict_refitted).parameters
+        given = {"n_repeats": n_repeats} if takes_repeats else {}
+        return decoder.predict_refitted(X, latents.values, rows, X_test, groups=groups, **given)
     out = np.empty((len(rows), len(X_test), latents.n_latents), dtype=np.float32)
     for draw, own in enumerate(rows):
-        out[draw] = predict(fit_decoder(decoder, X, latents.values[own], groups), X_test, latents.n_latents)
+        fitted = fit_decoder(decoder, X, latents.values[own], groups)
+        out[draw] = predict(fitted, X_test, latents.n_latents, n_repeats)
     return out
 
 
-def _affordable(decoder: Decoder, latents: Latents, folds: list[Fold], wanted: int) -> tuple[int, str]:
+def _affordable(
+    decoder: Decoder, latents: Latents, folds: list[Fold], wanted: int, selected_anew: bool, n_voxels: int
+) -> tuple[int, str]:
     """How many refits the null gets, decided from sizes alone so that it never depends on the machine."""
-    if not hasattr(decoder, "predict_refitted"):
-        if wanted <= SLOW_REFITS:
-            return wanted, ""
-        return SLOW_REFITS, f"{SLOW_REFITS} instead of {wanted} permutations: this decoder is refitted from scratch"
-    n_products = len(getattr(decoder, "alphas", (1,))) + 2
-    one = sum(2.0 * len(fold.train) ** 2 * latents.n_latents * n_products for fold in folds)
+    at_once = hasattr(decoder, "predict_refitted")
+    limit, notice = wanted, ""
+    if selected_anew or not at_once:
+        limit = min(wanted, SLOW_REFITS)
+        why = "voxels are selected anew for each" if selected_anew else "this decoder is refitted from scratch"
+        notice = f"{limit} instead of {wanted} permutations: {why}" if limit < wanted else ""
+    one = sum(_operations(decoder, len(fold.train), n_voxels, latents.n_latents) for fold in folds)
     affordable = int(REFIT_OPERATIONS // max(one, 1.0))
-    if wanted <= affordable:
-        return wanted, ""
+    if limit <= affordable:
+        return limit, notice
     if affordable < FEWEST_REFITS:
         return 0, (
             f"no permutations: one refit of all folds costs {one:.0e} operations, and a p-value needs at least "
-            f"{FEWEST_REFITS}. Fewer folds (--cross-validate session or stimulus:5) or a train/test split can be tested"
+            f"{FEWEST_REFITS}. Fewer folds (--cross-validate session or stimulus:5), fewer epochs where there are any "
+            "(--n-epochs), or a train/test split can be tested"
         )
     return affordable, f"{affordable} instead of {wanted} permutations, to bound the cost of refitting"
+
+
+def _operations(decoder: Decoder, n_trials: int, n_voxels: int, n_latents: int) -> float:
+    """Floating-point operations of one refit: the decoder's own count, or that of products with a decomposition."""
+    count = getattr(decoder, "refit_operations", None)
+    if callable(count):
+        return float(count(n_trials, n_voxels, n_latents))
+    n_products = len(getattr(decoder, "alphas", (1,))) + 2
+    return 2.0 * n_trials**2 * n_latents * n_products

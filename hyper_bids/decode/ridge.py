@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from hyper_bids.decode.leave_one_out import best_penalties
 from hyper_bids.errors import InconsistentInput
 
 ALPHAS = tuple(10.0 ** (-2 + 0.5 * k) for k in range(19))
@@ -208,17 +209,14 @@ class _Decomposition:
         penalties = np.sort(np.asarray(alphas, dtype=float))[::-1]
         error = np.empty((len(penalties), Z.shape[1]))
         centred = Z - Z.mean(axis=0)
-        coordinates = self.U.T @ centred
         groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        single = len(groups) == len(labels)
+        if len(groups) == len(labels) and not shared:
+            return best_penalties(self.U, self.squares, centred, penalties)
+        coordinates = self.U.T @ centred
         for row, alpha in enumerate(penalties):
             shrink = self.squares / (self.squares + alpha)
             residual = centred - self.U @ (shrink[:, None] * coordinates)
-            if single:
-                leverage = 1 / len(Z) + (self.U**2) @ shrink
-                residual /= np.maximum(1 - leverage, 1e-12)[:, None]
-            else:
-                self._leave_groups_out(residual, shrink, groups)
+            self._leave_groups_out(residual, shrink, groups)
             error[row] = np.einsum("nk,nk->k", residual, residual)
         if shared:
             spread = np.maximum(np.einsum("nk,nk->k", centred, centred), 1e-300)
@@ -240,6 +238,9 @@ class _Decomposition:
     def _leave_groups_out(self, residual: np.ndarray, shrink: np.ndarray, groups: list[np.ndarray]) -> None:
         """Turn residuals of the fit into those of models that never saw the group (in place)."""
         n = len(residual)
+        if len(groups) == n:
+            residual /= np.maximum(1 - 1 / n - (self.U**2) @ shrink, 1e-12)[:, None]
+            return
         for rows in groups:
             block = (self.U[rows] * shrink) @ self.U[rows].T + 1 / n
             residual[rows] = np.linalg.solve(np.eye(len(rows)) - block, residual[rows])

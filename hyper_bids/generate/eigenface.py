@@ -76,7 +76,7 @@ class Eigenface:
         """
         if n_components < 1:
             raise InconsistentInput(f"Eigenface needs at least one component, not {n_components}.")
-        scaled = _scaled(images, size)
+        scaled = square_pixels(images, size)
         pixels = scaled.reshape(len(scaled), -1)
         mean = pixels.mean(axis=0)
         components, variance = _principal_components(pixels - mean, n_components)
@@ -95,12 +95,12 @@ class Eigenface:
         paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise MissingFiles(f"Eigenface: no image ({', '.join(sorted(SUFFIXES))}) in {folder}.")
-        images = np.concatenate([_scaled(read_image(path)[None], size) for path in paths])
+        images = np.concatenate([square_pixels(read_image(path)[None], size) for path in paths])
         return cls.fit(images, n_components, size)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return latents ``(n, n_latents)`` float32 of images ``(n, height, width, 3)``, uint8 or 0 to 1."""
-        centred = _scaled(images, self.mean.shape[0]) - self.mean
+        centred = square_pixels(images, self.mean.shape[0]) - self.mean
         scores = centred.reshape(len(centred), -1) @ self.components.reshape(self.n_latents, -1).T.astype(np.float64)
         return (scores / self.scale).astype(np.float32)
 
@@ -188,8 +188,14 @@ def _principal_components(centred: np.ndarray, n_components: int) -> tuple[np.nd
     return components, values[keep] / (n - 1)
 
 
-def _scaled(images: np.ndarray, size: int) -> np.ndarray:
-    """Return the centre squares as float64 ``(n, size, size, 3)`` from 0 to 1."""
+def square_pixels(images: np.ndarray, size: int) -> np.ndarray:
+    """Return the centre squares of images ``(n, height, width, 3)`` as float64 ``(n, size, size, 3)`` from 0 to 1.
+
+    Raises
+    ------
+    InconsistentInput
+        Not uint8 or float from 0 to 1, or not of this form.
+    """
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype.kind not in "uf" or not images.size:
         raise InconsistentInput(

@@ -85,8 +85,8 @@ def open_dataset(
     InconsistentInput
         No task names latents; runs that cannot be told apart; a damaged header; no repetition time.
     """
-    root = _root(bids_dir)
-    description = _description(root)
+    root = dataset_root(bids_dir)
+    description = read_description(root)
     sidecars = Sidecars(root, inputs.overlay)
     derivatives = parse_derivatives(inputs.derivatives, root)
     if inputs.space is not None and not derivatives:
@@ -114,14 +114,28 @@ def open_dataset(
 # ------------------------------------------------------------------ folders and labels
 
 
-def _root(bids_dir: Path | str) -> Path:
+def dataset_root(bids_dir: Path | str) -> Path:
+    """Return the absolute folder of a dataset.
+
+    Raises
+    ------
+    MissingFiles
+        No such folder.
+    """
     root = Path(os.path.abspath(os.path.expanduser(bids_dir)))
     if not root.is_dir():
         raise MissingFiles(f"bids_dir: no such folder: {root}.")
     return root
 
 
-def _description(root: Path) -> dict[str, Any]:
+def read_description(root: Path) -> dict[str, Any]:
+    """Return dataset_description.json.
+
+    Raises
+    ------
+    InvalidDataset
+        It is missing or not JSON.
+    """
     path = root / "dataset_description.json"
     if not path.is_file():
         raise InvalidDataset(f"{root} is no BIDS dataset: dataset_description.json is missing. Is it the root?")
@@ -141,7 +155,7 @@ def find_participants(bids_dir: Path | str, wanted: Sequence[str] = ()) -> tuple
     NothingSelected
         No participant at all, or one that was asked for is not there; names those found.
     """
-    root = _root(bids_dir)
+    root = dataset_root(bids_dir)
     found = sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir())
     if not found:
         raise NothingSelected(f"{root} holds no participant: there is no folder sub-<label>.")
@@ -339,7 +353,7 @@ def _tasks_with_latents(
     having = [run for run in runs if run.events is not None]
     metadata = {run.identity: sidecars.of(run.raw[0], "events") for run in having}
     chosen = {run.label("task") or "" for run in having if KEY in metadata[run.identity]}
-    if not chosen and inputs.latents:
+    if not chosen and (inputs.latents or inputs.encoder):
         chosen = {run.label("task") or "" for run in having if _names_stimuli(run, metadata[run.identity], inputs)}
     if chosen:
         return sorted(chosen), []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hyper_bids.data import VoxelGrid
 from hyper_bids.errors import InconsistentInput
-from hyper_bids.inputs.volumes import masked_blocks, read_header, read_mask, same_grid
+from hyper_bids.inputs.volumes import Header, masked_blocks, read_header, read_mask, same_grid
 
 LOSS = 0.05
 """Share of a run's mask that the intersection may lose before it is said."""
@@ -34,15 +34,7 @@ def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple
     InconsistentInput
         Runs, or a run and its mask, lie on different grids; the intersection is empty.
     """
-    headers = {recording["label"]: read_header(Path(recording["bold"])) for recording in recordings}
-    first_label, first = next(iter(headers.items()))
-    for label, header in headers.items():
-        if header.shape[:3] != first.shape[:3] or not same_grid(header.affine, first.affine):
-            raise InconsistentInput(
-                f"{label} has the grid {header.shape[:3]} with affine {_short(header.affine)}, {first_label} has "
-                f"{first.shape[:3]} with {_short(first.affine)}. All runs of a participant and task must lie on one "
-                "grid: use --space, or resample them."
-            )
+    first = shared_grid({recording["label"]: Path(recording["bold"]) for recording in recordings})
     masks, notices = {}, []
     computed = [recording["label"] for recording in recordings if recording["mask"] is None]
     if computed:
@@ -57,6 +49,30 @@ def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple
     if lost > LOSS:
         notices.append(f"The intersection of the runs' brain masks loses {lost:.0%} of the voxels of {worst}'s.")
     return VoxelGrid(mask, first.affine, space), notices
+
+
+def shared_grid(images: Mapping[str, Path]) -> Header:
+    """Return the header of the first of some images, which must all lie on one grid.
+
+    Parameters
+    ----------
+    images : label -> file
+
+    Raises
+    ------
+    InconsistentInput
+        Names two that differ, with shapes and affines.
+    """
+    headers = {label: read_header(path) for label, path in images.items()}
+    first_label, first = next(iter(headers.items()))
+    for label, header in headers.items():
+        if header.shape[:3] != first.shape[:3] or not same_grid(header.affine, first.affine):
+            raise InconsistentInput(
+                f"{label} has the grid {header.shape[:3]} with affine {_short(header.affine)}, {first_label} has "
+                f"{first.shape[:3]} with {_short(first.affine)}. All runs of a participant and task must lie on one "
+                "grid: use --space, or resample them."
+            )
+    return first
 
 
 def _short(affine: np.ndarray) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyper_bids.errors import NothingSelected, listing
+
+if TYPE_CHECKING:
+    from hyper_bids.inputs.response_maps import ResponseMap
 
 _PATHS = ("bold", "events", "raw", "mask", "confounds")
 
@@ -82,6 +85,7 @@ class Dataset:
     recordings : sorted by participant, task, session, further entities and run
     notices : what a reader of the report should know
     derivatives : name -> folder of the preprocessed data in use
+    maps : response maps that take the place of recordings (``--responses``)
     """
 
     root: Path
@@ -90,13 +94,14 @@ class Dataset:
     recordings: tuple[Recording, ...]
     notices: tuple[str, ...] = ()
     derivatives: dict[str, Path] | None = None
+    maps: tuple[ResponseMap, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "derivatives", dict(self.derivatives or {}))
 
     def tasks(self, participant: str | None = None) -> tuple[str, ...]:
         """Return the tasks of one participant, or of all, sorted."""
-        return tuple(sorted({r.task for r in self.recordings if participant in (None, r.participant)}))
+        return tuple(sorted({r.task for r in (*self.recordings, *self.maps) if participant in (None, r.participant)}))
 
     def of(self, participant: str, task: str) -> tuple[Recording, ...]:
         """Return the runs of one participant and task.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hyper_bids.data import Latents
-from hyper_bids.errors import InconsistentInput, listing
+from hyper_bids.errors import InconsistentInput, MissingFiles, listing
 from hyper_bids.inputs.annex import has_content
 from hyper_bids.inputs.declaration import KEY, LatentSpace, choose_space, latent_spaces
 from hyper_bids.inputs.events import name_stimuli, read_events
@@ -18,6 +18,7 @@ from hyper_bids.inputs.key import stimulus_key
 from hyper_bids.inputs.latents import load_latents
 from hyper_bids.inputs.locate import stimuli_folders
 from hyper_bids.inputs.recording import Dataset, Recording
+from hyper_bids.inputs.response_maps import ResponseMap, events_of, read_rows_of
 from hyper_bids.inputs.sidecars import Sidecars
 from hyper_bids.inputs.split import SplitRule, assign_roles, split_rule, stimulus_sets, table_of_types
 from hyper_bids.inputs.stimuli import find_files, read_stimuli, same_content
@@ -39,24 +40,44 @@ class TaskInput:
         ("" where there is none), ``split`` (train, test, cv or ""), ``role`` (sample, drop, ignore, baseline),
         ``recording`` (index into ``recordings``), ``run`` (its label), ``session`` ("" where there is none), and
         the file's other columns as text (``events_<name>`` where a name is taken)
-    latents : those of the sample stimuli, sorted
+    latents : those of the sample stimuli, sorted; None where they are to be computed by ``--encoder``
+    n_latents : their number, at most where they are to be computed
     space : label of the latent space
     declaration : its entry of ``StimulusLatents``
     stimuli : one row a sample stimulus, sorted: ``stimulus_id``, then the columns of stimuli.tsv but ``split``
     image_files : picture of each stimulus that has one here
     notices : what a reader of the report should know
+    maps : the response maps that take the place of the recordings (``--responses``)
     """
 
     participant: str
     task: str
     recordings: tuple[Recording, ...]
     trials: pd.DataFrame
-    latents: Latents
+    latents: Latents | None
+    n_latents: int
     space: str
     declaration: dict[str, Any]
     stimuli: pd.DataFrame
     image_files: dict[str, Path]
     notices: list[str]
+    maps: tuple[ResponseMap, ...] = ()
+
+    @property
+    def first(self) -> Recording | ResponseMap:
+        """The recording or map whose space and grid stand for all."""
+        return (*self.recordings, *self.maps)[0]
+
+    @property
+    def reference(self) -> Path:
+        """An image on the grid that all of them share."""
+        first = self.first
+        return first.image if isinstance(first, ResponseMap) else first.bold
+
+    @property
+    def runs(self) -> tuple[Recording | ResponseMap, ...]:
+        """What the column ``recording`` of the trials counts."""
+        return (*self.recordings, *self.maps)
 
 
 def load_task(dataset: Dataset, participant: str, task: str, inputs: InputSettings) -> TaskInput:
@@ -73,22 +94,54 @@ def load_task(dataset: Dataset, participant: str, task: str, inputs: InputSettin
     NothingSelected
         The participant has no run of this task.
     """
-    recordings = dataset.of(participant, task)
-    space = _space(dataset, recordings, task, inputs)
     folders = stimuli_folders(dataset.root, inputs.overlay)
     table = read_stimuli(folders)
-    trials, notices = load_trials(dataset, participant, task, inputs, stimuli=table)
+    if dataset.maps:
+        recordings: tuple[Recording, ...] = ()
+        maps = tuple(item for item in dataset.maps if (item.participant, item.task) == (participant, task))
+        metadata = Sidecars(dataset.root, inputs.overlay).of(events_of(dataset.root, participant, task))
+        trials, notices = read_rows_of(maps, metadata, inputs, stimulus_sets(table))
+    else:
+        recordings, maps = dataset.of(participant, task), ()
+        metadata = _metadata(dataset, recordings, task, inputs)
+        trials, notices = load_trials(dataset, participant, task, inputs, stimuli=table)
     samples = trials[trials["role"] == "sample"]
     notices += _check_sets(samples, trials, inputs.cross_validate)
-    latents, declaration = load_latents(space, sorted(set(samples["stimulus_id"])), folders)
+    stimuli = sorted(set(samples["stimulus_id"]))
     files = find_files(samples, table, folders)
     notices += _check_content(samples, files, inputs)
-    stimuli = _labels(latents.stimuli, table)
     images = {stimulus: path for stimulus, path in files.items() if has_content(path)}
-    without = len(latents.stimuli) - len(images)
+    without = len(stimuli) - len(images)
     if without:
-        notices.append(f"{without} of {len(latents.stimuli)} stimuli have no picture file here.")
-    return TaskInput(participant, task, recordings, trials, latents, space.label, declaration, stimuli, images, notices)
+        notices.append(f"{without} of {len(stimuli)} stimuli have no picture file here.")
+    if inputs.encoder is None:
+        space = _space(metadata, task, inputs)
+        latents, declaration = load_latents(space, stimuli, folders)
+        label, n_latents = space.label, latents.n_latents
+    else:
+        latents, label = None, inputs.encoder
+        declaration, n_latents = _encoded(samples, images, stimuli, inputs)
+    return TaskInput(
+        participant, task, recordings, trials, latents, n_latents, label, declaration, _labels(stimuli, table), images,
+        notices, maps,
+    )  # fmt: skip
+
+
+def _encoded(
+    samples: pd.DataFrame, images: dict[str, Path], stimuli: list[str], inputs: InputSettings
+) -> tuple[dict[str, Any], int]:
+    """Return the declaration of the space that ``--encoder`` makes, and (at most) its number of latents."""
+    missing = [stimulus for stimulus in stimuli if stimulus not in images]
+    if missing:
+        raise MissingFiles(
+            f"--encoder {inputs.encoder} needs the picture of every stimulus; {len(missing)} of {len(stimuli)} are not "
+            f"here: {listing(missing, 3)}. Put them into stimuli/ (column filename of stimuli.tsv, or stim_file)."
+        )
+    shape = [inputs.image_size, inputs.image_size, 3]
+    if inputs.encoder == "identity":
+        return {"Generator": {"Name": "identity", "Shape": shape}}, shape[0] * shape[1] * 3
+    trained = samples.loc[samples["split"] != "test", "stimulus_id"].nunique()
+    return {"Generator": {"Name": "eigenface"}}, min(inputs.n_components, trained - 1)
 
 
 def load_trials(
@@ -167,11 +220,13 @@ def _text(cells: pd.Series, missing: str) -> pd.Series:
 # ------------------------------------------------------------------ checks before any computation
 
 
-def _space(dataset: Dataset, recordings: Sequence[Recording], task: str, inputs: InputSettings) -> LatentSpace:
-    """Return the latent space to decode; all runs must declare the same."""
+def _metadata(
+    dataset: Dataset, recordings: Sequence[Recording], task: str, inputs: InputSettings
+) -> dict[str, Any]:
+    """Return the events sidecar; all runs must declare the same latents."""
     sidecars = Sidecars(dataset.root, inputs.overlay)
     first = sidecars.of(recordings[0].raw, "events")
-    for recording in () if inputs.latents else recordings[1:]:
+    for recording in () if inputs.latents or inputs.encoder else recordings[1:]:
         other = sidecars.of(recording.raw, "events")
         if other.get(KEY) != first.get(KEY):
             where = [str(path) for path in sidecars.applicable(recording.raw, "events")]
@@ -180,7 +235,30 @@ def _space(dataset: Dataset, recordings: Sequence[Recording], task: str, inputs:
                 f"declare different {KEY}. One participant and task needs one declaration; a lower-level sidecar "
                 f"replaces the whole key. Sidecars of {recording.label}: {listing(where)}."
             )
-    return choose_space(latent_spaces(first, inputs), inputs.latent_space, task)
+    return first
+
+
+def _space(metadata: dict[str, Any], task: str, inputs: InputSettings) -> LatentSpace:
+    """Return the latent space to decode: the one asked for by name or by its generator, else the only one."""
+    spaces = latent_spaces(metadata, inputs)
+    if inputs.latent_generator is None or inputs.latent_space is not None:
+        return choose_space(spaces, inputs.latent_space, task)
+    name = inputs.latent_generator
+    of_generator = {
+        label: space for label, space in spaces.items() if (space.content.get("Generator") or {}).get("Name") == name
+    }
+    if not of_generator:
+        asked = f"--preset {inputs.preset} decodes" if inputs.preset else "--latent-generator asks for"
+        declared = listing(
+            f"{label} ({(space.content.get('Generator') or {}).get('Name', 'no generator')})"
+            for label, space in sorted(spaces.items())
+        )
+        raise MissingFiles(
+            f"{asked} the latents of the generator {name}, and the events sidecar of task-{task} declares none; it "
+            f"declares {declared or 'no latents at all'}. Add the space with its latents and "
+            f'"Generator": {{"Name": "{name}"}} to StimulusLatents, or name another with --latent-space.'
+        )
+    return choose_space(of_generator, None, task)
 
 
 def _check_sets(samples: pd.DataFrame, trials: pd.DataFrame, cross_validate: str | None) -> list[str]:

@@ -113,7 +113,14 @@ def _gather(volume: np.ndarray, where: np.ndarray, header: Header, row: np.ndarr
         row += np.float32(header.inter)
 
 
-def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = BLOCK) -> Iterator[np.ndarray]:
+def _room(rows: np.ndarray, n: int, n_voxels: int, reuse: bool) -> np.ndarray:
+    """Return memory for the next ``n`` volumes, that of the last block if it may be used again."""
+    return rows[:n] if reuse and len(rows) >= n else np.empty((n, n_voxels), dtype=np.float32)
+
+
+def masked_blocks(
+    path: Path, mask: np.ndarray, *, skip: int = 0, block: int = BLOCK, reuse: bool = False
+) -> Iterator[np.ndarray]:
     """Yield ``(n, n_voxels)`` float32 blocks of consecutive volumes, masked as they are read.
 
     Parameters
@@ -122,6 +129,7 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
     mask : (X, Y, Z) bool; the columns are its true voxels in C order
     skip : volumes left out at the start (dummy scans)
     block : volumes per block
+    reuse : give out the same memory again and again: a block holds only until the next is asked for
 
     Raises
     ------
@@ -152,7 +160,7 @@ def masked_blocks(path: Path, mask: np.ndarray, *, skip: int = 0, block: int = B
                 if index < skip:
                     continue
                 if filled == len(rows):
-                    rows, filled = np.empty((min(block, n_volumes - index), len(where)), dtype=np.float32), 0
+                    rows, filled = _room(rows, min(block, n_volumes - index), len(where), reuse), 0
                 _gather(volume, where, header, rows[filled])
                 filled += 1
                 if filled == len(rows):

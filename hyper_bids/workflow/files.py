@@ -43,10 +43,10 @@ def load_json(path: Path) -> dict[str, Any]:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an .npz without pickle."""
+def load_arrays(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read an .npz without pickle; ``names``: only these of its arrays."""
     with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return dict(arrays) if names is None else {name: arrays[name] for name in names}
 
 
 def save_grid(path: Path, grid: VoxelGrid) -> Path:

@@ -30,6 +30,7 @@ def check_named(settings: Settings) -> None:
 
     parse_strategy(settings.glm.confounds, settings.glm.confound_columns)
     paths = [("--mask", settings.select.mask), ("--weights", settings.generate.weights)]
+    paths.append(("--responses", settings.inputs.responses))
     paths += [("--attributes", Path(name)) for name in settings.evaluate.attributes]
     for flag, path in paths:
         if path is not None and not path.exists():
@@ -43,6 +44,7 @@ def check_named(settings: Settings) -> None:
 def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Journal) -> Loaded:
     """Validate, find the recordings, and read events, splits and latents of every participant."""
     from hyper_bids.inputs.layout import find_participants, open_dataset
+    from hyper_bids.inputs.response_maps import open_responses
     from hyper_bids.inputs.validate import validate
 
     check_named(settings)
@@ -52,15 +54,26 @@ def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Jour
     datasets: dict[str, Dataset] = {}
     tasks: dict[str, list[TaskInput]] = {}
     errors: dict[str, HyperError] = {}
-    for participant in find_participants(bids_dir, execution.participant_label):
+    responses = settings.inputs.responses
+    for participant in find_participants(responses or bids_dir, execution.participant_label):
         try:
-            dataset = open_dataset(
-                bids_dir,
-                settings.inputs,
-                participants=(participant,),
-                tasks=execution.task_id,
-                database_dir=None if execution.dry_run else execution.bids_database_dir,
-            )
+            if responses is not None:
+                dataset = open_responses(
+                    bids_dir,
+                    responses,
+                    settings.inputs,
+                    settings.glm.response,
+                    participant=participant,
+                    tasks=execution.task_id,
+                )
+            else:
+                dataset = open_dataset(
+                    bids_dir,
+                    settings.inputs,
+                    participants=(participant,),
+                    tasks=execution.task_id,
+                    database_dir=None if execution.dry_run else execution.bids_database_dir,
+                )
             journal.open(participant)
             tasks[participant] = [
                 load_task(dataset, participant, task, settings.inputs) for task in dataset.tasks(participant)

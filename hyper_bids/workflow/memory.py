@@ -21,10 +21,9 @@ BRAIN_SHARE = 0.4
 
 def _voxel_bound(task: TaskInput) -> int:
     """Voxels of the first run's mask, or as many as a brain may have."""
-    first = task.recordings[0]
-    if first.mask is not None:
-        return int(read_mask(first.mask)[0].sum())
-    return int(np.prod(read_header(first.bold).shape[:3]) * BRAIN_SHARE)
+    if task.first.mask is not None:
+        return int(read_mask(task.first.mask)[0].sum())
+    return int(np.prod(read_header(task.reference).shape[:3]) * BRAIN_SHARE)
 
 
 def _responses_gb(task: TaskInput) -> float:
@@ -46,7 +45,10 @@ def n_passes(task: TaskInput, index: int, settings: Settings, memory_gb: float) 
 
     A part is read by a pass of its own over the file.
     """
-    needed = fit_memory(task, index, settings)
+    return _parts(fit_memory(task, index, settings), memory_gb)
+
+
+def _parts(needed: float, memory_gb: float) -> int:
     if needed <= memory_gb or memory_gb <= LEAST_GB:
         return 1
     return int(np.ceil((needed - LEAST_GB) / (memory_gb - LEAST_GB)))
@@ -54,7 +56,25 @@ def n_passes(task: TaskInput, index: int, settings: Settings, memory_gb: float) 
 
 def pool_memory(task: TaskInput) -> float:
     """A run's responses and a volume at a time."""
-    return LEAST_GB + 2 * _responses_gb(task) / len(task.recordings)
+    return LEAST_GB + 2 * _responses_gb(task) / len(task.runs)
+
+
+PARAMETRIC_PARTS = 4
+"""Parts into which the runs of the parametric model are shared out; fixed, so that no sum depends on the machine."""
+
+
+def parametric_memory(task: TaskInput) -> float:
+    """Predicted resident memory (GB) of adding runs to the parametric model: X'Y, a run's sums, a block of volumes."""
+    tests = task.trials.loc[task.trials["split"] == "test", "stimulus_id"].nunique()
+    n_shared = task.n_latents + tests + 2 + task.trials.loc[task.trials["role"] != "sample", "trial_type"].nunique()
+    events = int(task.trials.groupby("recording").size().max())
+    rank = max(min(run.n_volumes, events + 30) for run in task.recordings)
+    return LEAST_GB + _voxel_bound(task) * (4 * n_shared + 8 * rank + 4 * BLOCK + 64) / 2**30
+
+
+def parametric_passes(task: TaskInput, memory_gb: float) -> int:
+    """Into how many parts the voxels are split so that adding a run stays within the limit; see `n_passes`."""
+    return _parts(parametric_memory(task), memory_gb)
 
 
 def check_memory(tasks: list[TaskInput], settings: Settings, memory_gb: float) -> None:
@@ -83,8 +103,9 @@ def check_memory(tasks: list[TaskInput], settings: Settings, memory_gb: float) -
 def decode_memory(task: TaskInput, settings: Settings) -> float:
     """Predicted resident memory (GB) of decoding: responses in double precision, their Gram matrix, weights."""
     n_trials = int((task.trials["role"] == "sample").sum())
-    limit = settings.select.n_voxels if settings.select.select == "top-z" else _voxel_bound(task)
-    n_voxels, n_latents = min(_voxel_bound(task), limit), task.latents.n_latents
+    selected = settings.select.n_voxels or (_voxel_bound(task) if settings.select.select == "gain" else 4096)
+    limit = _voxel_bound(task) if settings.select.select == "all" else selected
+    n_voxels, n_latents = min(_voxel_bound(task), limit), task.n_latents
     arrays = 4 * n_trials * n_voxels + 3 * min(n_trials, n_voxels) ** 2 + 3 * n_voxels * n_latents
     weights = 4 * _n_folds(task, settings) * n_voxels * n_latents
     return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
@@ -100,5 +121,7 @@ def _n_folds(task: TaskInput, settings: Settings) -> int:
 def predicted_memory(task: TaskInput, settings: Settings, n_procs: int) -> tuple[float, float]:
     """Predicted memory in GB: of the largest step, and of all processes at their worst together."""
     fits = sorted((fit_memory(task, index, settings) for index in range(len(task.recordings))), reverse=True)
-    alone = max(fits[0], pool_memory(task), decode_memory(task, settings), 1.2)
+    if settings.glm.glm == "parametric":
+        fits = [parametric_memory(task)] * min(PARAMETRIC_PARTS, len(task.recordings))
+    alone = max([*fits[:1], pool_memory(task), decode_memory(task, settings), 1.2])
     return alone, max(alone, sum(fits[:n_procs]))

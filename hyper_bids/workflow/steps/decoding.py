@@ -14,41 +14,85 @@ from hyper_bids.derivatives.names import Scope, model_label
 from hyper_bids.derivatives.sidecars import Provenance, column
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_npz, write_tsv
-from hyper_bids.errors import InconsistentInput
+from hyper_bids.errors import UsageError
 from hyper_bids.workflow import files
-from hyper_bids.workflow.steps.outputs import provenance_of, scope_of, write_mask
+from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
+
+LAYER_DECODERS = ("adam", "layer")
+"""Decoders that can be trained on the activations of a generator's layer."""
+
+LINEAR = ("coef_", "intercept_", "alpha_")
+"""Attributes that are a linear decoder, in scikit-learn's names."""
+
+ARRAYS = {
+    "coef_": "(n_latents, n_selected) weights on responses",
+    "intercept_": "(n_latents,) in the units of the latents",
+    "alpha_": "(n_latents,) ridge penalties",
+    "loss_curve_": "(n_epochs, 1 or 2) training loss, and that of the trials that were held out",
+    "weights_": "(n_latents + 1, n_selected) W: responses per unit of each latent, and the bias row",
+    "mu_": "(n_latents,) centre of the latents",
+    "axes_": "(n_latents, rank) directions of the standardised training latents",
+    "loadings_": "(rank, n_selected) encoding weights over the square root of the noise variance",
+    "whitener_": "(n_selected,) what responses are multiplied by",
+    "response_mean_": "(n_selected,) what is subtracted from responses before",
+    "latent_mean_": "(n_latents,)",
+    "latent_scale_": "(n_latents,)",
+    "noise_": "(n_selected,) noise variance, as a share of the voxel's variance",
+    "averaged_": "(n_selected,) share of the noise that averaging over repeats reduces",
+}
+"""What the arrays of a decoder's file are."""
 
 
-def selector(select: Mapping[str, Any], grid: VoxelGrid) -> Callable[[Responses, Latents | None], np.ndarray]:
-    """Return the selection rule, restricted to the user's mask where one is given."""
-    from hyper_bids.decode import SELECTORS
-    from hyper_bids.inputs.masks import check_user_mask
+def decoder_factory(
+    name: str,
+    decode: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    space: Latents | None = None,
+    picture: Mapping[str, Any] | None = None,
+) -> Callable[[], Any]:
+    """Return what makes a new decoder of that name with these settings.
 
-    rule = SELECTORS[select["select"]](select["n_voxels"])
-    if not select["mask"]:
-        return rule
-    inside = check_user_mask(Path(select["mask"]), grid.mask.shape, grid.affine)[grid.mask]
-    if not inside.any():
-        raise InconsistentInput(f"--mask {select['mask']} holds no voxel of the brain mask.")
-
-    def within(responses: Responses, latents: Latents | None) -> np.ndarray:
-        part = Responses(responses.values[:, inside], responses.trials, responses.grid.within(inside))
-        chosen = np.zeros(len(inside), dtype=bool)
-        chosen[inside] = rule(part, latents)
-        return chosen
-
-    return within
-
-
-def decoder_factory(name: str, decode: Mapping[str, Any]) -> Callable[[], Any]:
-    """Return what makes a new decoder of that name with these settings."""
-    from hyper_bids.decode import DECODERS, Ridge
+    Parameters
+    ----------
+    seed, device : of decoders that are trained
+    space, picture : the latents and the generator's description, for a loss at one of its layers
+    """
+    from hyper_bids.decode import DECODERS, make_decoder
     from hyper_bids.registry import resolve
+    from hyper_bids.settings import plugin_parameters
 
     cls = resolve(name, DECODERS, "decoder", ("fit", "predict"))
-    if cls is Ridge:
-        return lambda: Ridge(alphas=tuple(decode["alphas"]), shared=decode["shared_alpha"])
-    return cls
+    if name not in DECODERS:
+        given = plugin_parameters(decode).get(name, {})
+        try:
+            cls(**given)
+        except Exception as error:  # whatever a user's class does when it is made
+            raise UsageError(
+                f"Decoder {name!r} cannot be made with {given}: {type(error).__name__}: {error}."
+            ) from error
+        return lambda: cls(**given)
+    trained_on_layer = decode.get("loss_layer") is not None and name in LAYER_DECODERS
+    model = _layer_model(picture, space) if trained_on_layer else None
+    declared = ((picture or {}).get("declaration") or {}).get("Generator") or {}
+    pixels = (space is not None and space.space == "identity") or declared.get("Name") == "identity"
+    return lambda: make_decoder(name, decode, seed=seed, device=device, layer_model=model, pixels=pixels)
+
+
+def _layer_model(picture: Mapping[str, Any] | None, space: Latents | None) -> Any:
+    """The generator, for a decoder that is trained on the activations of one of its layers."""
+    from hyper_bids.workflow.steps.pictures import picture_generator
+
+    if picture is None or space is None:
+        raise UsageError("--loss-layer needs the generator of this latent space: give --generator and --weights.")
+    generator = picture_generator(picture, space)
+    if not callable(getattr(generator, "activations", None)):
+        raise UsageError(
+            f"The generator {picture['generator']} has no layers whose activations a decoder could be trained on "
+            "(--loss-layer, --decoder layer). Generators that have: pggan, or your own with a method activations."
+        )
+    return generator
 
 
 def folds_of(trials: pd.DataFrame, cross_validate: str | None, seed: int) -> list[Any]:
@@ -61,35 +105,108 @@ def folds_of(trials: pd.DataFrame, cross_validate: str | None, seed: int) -> lis
 
 
 def decode_latents(
-    *, values: Path, samples: Path, grid: Path, responses_facts: Path, latents: Path, decoder: str,
-    decode: Mapping[str, Any], select: Mapping[str, Any], cross_validate: str | None, scope: Mapping[str, Any],
-    provenance: Mapping[str, Any], out_dir: Path,
+    *, values: Path, samples: Path, grid: Path, voxels: Path, responses_facts: Path, latents: Path, decoder: str,
+    decode: Mapping[str, Any], cross_validate: str | None, picture: Mapping[str, Any] | None, device: str,
+    reliability: bool, scope: Mapping[str, Any], provenance: Mapping[str, Any], out_dir: Path,
 ) -> dict[str, Path]:  # fmt: skip
-    """Select voxels, fit the decoder and predict the test stimuli, in every fold.
+    """Fit the decoder and predict the test stimuli, in every fold.
 
     Outputs: ``rows`` (tsv), ``predicted`` (npy), ``guesses`` (npz: what the decoder has to
-    beat), ``facts`` (JSON), ``tree`` (decoding mask, decoder weights, decoded latents).
+    beat, and what it learned from), ``facts`` (JSON), ``tree`` (decoder weights, decoded latents).
     """
     from hyper_bids.decode.crossvalidate import decode as decode_folds
 
     responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
-    folds = folds_of(responses.trials, cross_validate, provenance["seed"])
-    make = decoder_factory(decoder, decode)
-    decoded = decode_folds(responses, space, folds, selector(select, responses.grid), make)
-    tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
-    seen = np.any([fit.voxels for fit in decoded.fits], axis=0)
-    write_mask(tree, where, responses.grid.within(seen), "decoding", "voxels that the decoder saw, in any fold", stamp)
-    names = {"model": model_label(decoder), "desc": space.space}
+    folds, seed = folds_of(responses.trials, cross_validate, provenance["seed"]), provenance["seed"]
+    make = decoder_factory(decoder, decode, seed=seed, device=device, space=space, picture=picture)
+    decoded = decode_folds(responses, space, folds, np.asarray(files.load_array(voxels)), make)
     facts = _decoder_facts(decoder, decoded, responses, space)
-    facts["trial_model"] = files.load_json(responses_facts)["mode"]
-    _write_decoder(tree, where, names, decoded, responses.grid, facts, stamp)
-    _write_latents(tree, where, names, decoded, bool(cross_validate), stamp)
+    if reliability:
+        facts["noise_ceiling"] = _ceiling(responses, decoded, space, bool(cross_validate), seed)
+    trained = responses.trials.loc[responses.trials["split"] != "test", "stimulus_id"]
+    return _written(
+        decoder, decoded, responses.grid, space, facts, trained, bool(cross_validate),
+        files.load_json(responses_facts)["mode"], scope, provenance, out_dir,
+    )  # fmt: skip
+
+
+def decode_parametric(
+    *, values: Path, samples: Path, grid: Path, voxels: Path, weights: Path, statistics: Path, responses_facts: Path,
+    trials: Path, latents: Path, decoder: str, decode: Mapping[str, Any], cross_validate: None,
+    scope: Mapping[str, Any], provenance: Mapping[str, Any], out_dir: Path,
+) -> dict[str, Path]:  # fmt: skip
+    """Invert the parametric model's weights: latents of the test stimuli from their patterns.
+
+    Outputs: as `decode_latents`.
+    """
+    from hyper_bids.decode.crossvalidate import decode_by_model
+    from hyper_bids.decode.inversion import Inversion
+
+    patterns, space = files.load_responses(values, samples, grid), files.load_latents(latents)
+    seen = np.asarray(files.load_array(voxels))[0]
+    model = files.load_arrays(statistics, ("mu",))
+    fitted = Inversion.from_weights(np.asarray(files.load_array(weights))[:, seen], model["mu"])
+    events = files.load_table(trials)
+    trained = events.loc[(events["role"] == "sample") & (events["split"] == "train"), "stimulus_id"]
+    decoded = decode_by_model(patterns, space, fitted, seen, trained)
+    facts = _decoder_facts(decoder, decoded, patterns, space)
+    facts |= {"n_trials": int((events["role"] == "sample").sum()), "n_stimuli": int(events["stimulus_id"].nunique())}
+    facts["folds"][0]["n_train"] = len(trained)
+    return _written(
+        decoder, decoded, patterns.grid, space, facts, trained, False, files.load_json(responses_facts)["mode"], scope,
+        provenance, out_dir,
+    )  # fmt: skip
+
+
+def _ceiling(responses: Responses, decoded: Any, space: Latents, cross_validated: bool, seed: int) -> dict[str, Any]:
+    """The correlation with the truth that noise in the test responses allows, from both halves of their repeats."""
+    from hyper_bids.decode.crossvalidate import predict
+    from hyper_bids.decode.split_half import decoder_ceiling
+
+    if cross_validated:
+        return {"reason": "the folds of a cross-validated design hold too few repeats each to be halved."}
+    fit = decoded.fits[0]
+    test = responses.of(np.sort(np.concatenate(list(fit.fold.test.values()))))
+    seen = Responses(test.values[:, fit.voxels], test.trials, test.grid.within(fit.voxels))
+    found = decoder_ceiling(lambda X: predict(fit.decoder, X, space.n_latents), seen, seed=seed)
+    if found.reason:
+        return {"reason": found.reason}
+    return {
+        "reason": "",
+        "median_latent_ceiling": _rounded(_median(found.latent_ceiling)),
+        "median_stimulus_ceiling": _rounded(_median(found.stimulus_ceiling)),
+        "latent_ceiling": [_rounded(value) for value in found.latent_ceiling],
+    }
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
+
+
+def _written(
+    decoder: str, decoded: Any, grid: VoxelGrid, space: Latents, facts: dict[str, Any], trained: pd.Series,
+    cross_validated: bool, mode: str, scope: Mapping[str, Any], provenance: Mapping[str, Any], out_dir: Path,
+) -> dict[str, Path]:  # fmt: skip
+    """Write what a decoder learned and predicted, for the output and for the next stages."""
+    tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
+    names = {"model": model_label(decoder), "desc": space.space}
+    facts["trial_model"] = mode
+    _write_decoder(tree, where, names, decoded, grid, facts, stamp)
+    _write_latents(tree, where, names, decoded, cross_validated, stamp)
+    guesses = {
+        "training_mean": decoded.training_mean,
+        "nearest": decoded.nearest,
+        "trained": np.array(list(dict.fromkeys(trained)), dtype=str),
+    }
     return {
         "rows": files.save_table(out_dir / "rows.tsv", decoded.rows),
         "predicted": files.save_array(out_dir / "predicted.npy", decoded.values),
-        "guesses": write_npz(
-            out_dir / "guesses.npz", {"training_mean": decoded.training_mean, "nearest": decoded.nearest}
-        ),
+        "guesses": write_npz(out_dir / "guesses.npz", guesses),
         "facts": write_json(out_dir / "facts.json", facts),
         "tree": tree.manifest(),
     }
@@ -109,8 +226,10 @@ def _decoder_facts(name: str, decoded: Any, responses: Responses, latents: Laten
                 "inner_folds": _inner_folds(fit),
             }
         )
+    notices = [notice for fit in decoded.fits for notice in getattr(fit.decoder, "notices_", ())]
     return {
         "decoder": name,
+        "notices": list(dict.fromkeys(notices)),
         "alone_difference": max(fit.alone_difference for fit in decoded.fits),
         "n_latents": latents.n_latents,
         "n_trials": len(responses.trials),
@@ -133,7 +252,7 @@ def _write_decoder(
     arrays: dict[str, np.ndarray] = {"mask": grid.mask, "affine": grid.affine}
     for number, fit in enumerate(decoded.fits):
         arrays[f"voxels_{number:03d}"] = fit.voxels
-        for attribute in ("coef_", "intercept_", "alpha_"):
+        for attribute in (*getattr(fit.decoder, "LEARNED", LINEAR), "loss_curve_"):
             if (learned := getattr(fit.decoder, attribute, None)) is not None:
                 arrays[f"{attribute.rstrip('_')}_{number:03d}"] = np.asarray(learned, dtype=np.float32)
     write_npz(tree.path(where.name("decoder", ".npz", **names)), arrays)
@@ -143,13 +262,17 @@ def _write_decoder(
             "mask": "(X, Y, Z) voxels with responses",
             "affine": "(4, 4) voxel indices to mm",
             "voxels_<fold>": "(n_voxels,) which of them the decoder saw",
-            "coef_<fold>": "(n_latents, n_selected) weights on responses",
-            "intercept_<fold>": "(n_latents,) in the units of the latents",
-            "alpha_<fold>": "(n_latents,) ridge penalties",
+            **_described(arrays),
         },
         **{"".join(word.capitalize() for word in key.split("_")): value for key, value in facts.items()},
     )
     write_json(tree.path(where.name("decoder", ".json", **names)), content)
+
+
+def _described(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """What the arrays of each fold are, of those that there are."""
+    names = {name: name.rstrip("_") for name in ARRAYS}
+    return {f"{short}_<fold>": ARRAYS[name] for name, short in names.items() if f"{short}_000" in arrays}
 
 
 def _write_latents(

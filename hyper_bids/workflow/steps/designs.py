@@ -30,7 +30,7 @@ def build_designs(
     designs, notices = [], []
     for index, recording in enumerate(recordings):
         label = f"sub-{recording['participant']} {recording['label']}"
-        nuisance = _confounds(recording, glm)
+        nuisance = nuisance_of(recording, glm)
         notices += [f"{label}: {notice}" for notice in nuisance.notices]
         design = run_design(
             events[events["recording"] == index],
@@ -73,7 +73,7 @@ def build_designs(
 
 
 @dataclass(frozen=True)
-class _Nuisance:
+class Nuisance:
     """What a run's confounds table asks of its design."""
 
     table: pd.DataFrame | None
@@ -82,14 +82,14 @@ class _Nuisance:
     notices: tuple[str, ...]
 
 
-def _confounds(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> _Nuisance:
+def nuisance_of(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> Nuisance:
     """Read a run's confounds by strategy, and what to do with its first volumes."""
     from hyper_bids.inputs.confounds import non_steady_state_volumes, read_confounds, spike_regressors
 
     dummies, n_volumes = glm["dummy_scans"], recording["n_volumes"]
     if recording["confounds"] is None:
         said = () if glm["confounds"] == "none" else ("no confounds table, so no confounds are modelled.",)
-        return _Nuisance(None, dummies, False, said)
+        return Nuisance(None, dummies, False, said)
     path = Path(recording["confounds"])
     found = read_confounds(
         path,
@@ -110,7 +110,7 @@ def _confounds(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> _Nuisanc
         notices.append(f"{unsteady} volumes not in steady state have a regressor each.")
         spikes = spike_regressors(range(unsteady), n_volumes)
         table = spikes if found is None else found.with_non_steady_state_regressed().table
-    return _Nuisance(table, dummies, found is not None and found.has_cosines, tuple(notices))
+    return Nuisance(table, dummies, found is not None and found.has_cosines, tuple(notices))
 
 
 def _ranks(designs: list[Any], mode: str, labels: list[str]) -> list[int]:
@@ -160,7 +160,8 @@ def load_design(designs: Path, summary: Mapping[str, Any], index: int) -> Any:
     """Read run ``index``'s design back from `design_arrays` and the summary."""
     from hyper_bids.glm.design import RunDesign
 
-    arrays = files.load_arrays(designs)
+    own = ("trials", "nuisance", "rows", "weights", "times")
+    arrays = files.load_arrays(designs, [f"{name}_{index:04d}" for name in own])
     run = summary["runs"][index]
     return RunDesign(
         trials=arrays[f"trials_{index:04d}"],

@@ -18,7 +18,7 @@ from hyper_bids.workflow.steps.pictures import shown_pictures
 
 
 def evaluate(
-    *, rows: Path, predicted: Path, guesses: Path, decoder_facts: Path, samples: Path, latents: Path, decoder: str,
+    *, rows: Path, predicted: Path, guesses: Path, decoder_facts: Path, latents: Path, decoder: str,
     cross_validated: bool, picture: Mapping[str, Any] | None, declaration: Mapping[str, Any],
     stimulus_paths: Mapping[str, str],
     attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
@@ -37,8 +37,8 @@ def evaluate(
 
     space, table = files.load_latents(latents), files.load_table(rows)
     values = np.asarray(files.load_array(predicted))
-    trials = files.load_table(samples)
-    trained = trials.loc[trials["split"] != "test", "stimulus_id"].drop_duplicates()
+    held = files.load_arrays(guesses)
+    trained = held["trained"].tolist()
     training = space.rows(trained)
     references = {"distribution": declaration.get("Distribution"), "training_latents": training}
     compared = None
@@ -79,7 +79,7 @@ def evaluate(
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
     write_json(tree.path(where.name("stats", ".json", **names)), content)
-    facts, held = files.load_json(decoder_facts), files.load_arrays(guesses)
+    facts = files.load_json(decoder_facts)
     checks = audit(
         true=decoded.true,
         predicted=values,

@@ -18,9 +18,10 @@ from hyper_bids.workflow.steps.outputs import spatial_reference
 RESPONSE_NAMES = {"z": "z statistic", "t": "t statistic", "beta": "percent signal change"}
 
 
-def _map_sidecar(
+def map_sidecar(
     where: Scope, glm: Mapping[str, Any], columns: dict[str, Any], text: str, stamp: Provenance
 ) -> dict[str, Any]:
+    """Return the sidecar of a map: what it holds, on which space, and the model it is from."""
     return stamp.stamp(
         Description=text,
         SpatialReference=spatial_reference(where),
@@ -52,21 +53,26 @@ _VOLUME_COLUMNS = {
 }
 
 
-def write_stimulus_maps(tree: Tree, where: Scope, found: Responses, glm: Mapping[str, Any], stamp: Provenance) -> None:
-    """Write the mean single-trial map of every stimulus (and split), a volume at a time."""
+def write_stimulus_maps(
+    tree: Tree, where: Scope, found: Responses, glm: Mapping[str, Any], stamp: Provenance, *, text: str = ""
+) -> None:
+    """Write the mean single-trial map of every stimulus (and split), a volume at a time.
+
+    Where ``found.trials`` has ``n_repeats`` its rows are stimuli already, and ``text`` says what they are.
+    """
     keys = ["split", "stimulus_id"]
     groups = found.trials.groupby(keys, sort=True).indices
     means = (found.values[rows].mean(axis=0, dtype=np.float64).astype(np.float32) for rows in groups.values())
     table = pd.DataFrame(
-        [(k, label, split, len(rows)) for k, ((split, label), rows) in enumerate(groups.items())],
+        [(k, label, split, found.n_repeats(rows)) for k, ((split, label), rows) in enumerate(groups.items())],
         columns=["volume_index", "stimulus_id", "split", "n_repeats"],
     )
     name = {"stat": glm["response"], "desc": "stimulus"}
     write_volumes(tree.path(where.name("statmap", ".nii.gz", **name)), _Rows(means, len(groups)), found.grid)
     write_tsv(tree.path(where.name("statmap", ".tsv", **name)), table)
     columns = {**_VOLUME_COLUMNS, "n_repeats": column("Number of repeats", "single-trial maps averaged", "trials")}
-    text = f"{RESPONSE_NAMES[glm['response']]}: unweighted mean of a stimulus's single-trial maps over all runs"
-    write_json(tree.path(where.name("statmap", ".json", **name)), _map_sidecar(where, glm, columns, text, stamp))
+    text = text or f"{RESPONSE_NAMES[glm['response']]}: unweighted mean of a stimulus's single-trial maps over all runs"
+    write_json(tree.path(where.name("statmap", ".json", **name)), map_sidecar(where, glm, columns, text, stamp))
 
 
 class _Rows:
@@ -100,4 +106,4 @@ def write_trial_maps(tree: Tree, where: Scope, found: Responses, glm: Mapping[st
             "duration": column("Duration", "of the trial", "s"),
         }
         text = f"{RESPONSE_NAMES[glm['response']]} of every trial"
-        write_json(tree.path(where.name("statmap", ".json", **name)), _map_sidecar(where, glm, columns, text, stamp))
+        write_json(tree.path(where.name("statmap", ".json", **name)), map_sidecar(where, glm, columns, text, stamp))

@@ -12,9 +12,10 @@ import pandas as pd
 from hyper_bids.data import Latents
 from hyper_bids.derivatives.write import write_json, write_npz
 from hyper_bids.workflow import files
-from hyper_bids.workflow.steps.decoding import decoder_factory, folds_of, selector
+from hyper_bids.workflow.steps.decoding import decoder_factory, folds_of
 from hyper_bids.workflow.steps.evaluation import attribute_directions
-from hyper_bids.workflow.steps.pictures import mean_per_stimulus, picture_generator, shown_pictures
+from hyper_bids.workflow.steps.pictures import mean_per_stimulus, picture_generator, shown_pictures, with_weights
+from hyper_bids.workflow.steps.selection import selection_rule
 
 REFIT_PICTURES = 4000
 """Pictures that the null of cross-validated picture metrics may cost; at most 200 permutations."""
@@ -24,23 +25,32 @@ REFIT_NUMBERS = 2e8
 
 
 def refit_null(
-    *, values: Path, samples: Path, grid: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
+    *, values: Path, samples: Path, grid: Path, voxels: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
     select: Mapping[str, Any], cross_validate: str, n_permutations: int, picture: Mapping[str, Any] | None,
-    stimulus_paths: Mapping[str, str], attributes: list[str], seed: int, out_dir: Path,
+    stimulus_paths: Mapping[str, str], attributes: list[str], device: str, seed: int, out_dir: Path,
+    generator_weights: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Refit every fold to permuted labels: the null distributions of a cross-validated design.
 
     Outputs: ``draws`` (npz: metric -> (n_permutations,)) and ``facts`` (JSON: a notice where fewer were drawn).
     """
-    from hyper_bids.decode.crossvalidate import null_stimuli, refit
+    from hyper_bids.decode.crossvalidate import null_stimuli, refit, uses_labels
     from hyper_bids.evaluate.refits import refit_statistics
     from hyper_bids.settings import parse_cross_validation
 
     responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
     folds = folds_of(responses.trials, cross_validate, seed)
-    make, choose = decoder_factory(decoder, decode), selector(select, responses.grid)
+    picture = with_weights(picture, generator_weights)
+    make = decoder_factory(decoder, decode, seed=seed, device=device, space=space, picture=picture)
+    rule = selection_rule(select, responses.grid, seed)
+    anew = uses_labels(rule)
+    masks = np.asarray(files.load_array(voxels))
+    choose = rule if anew else masks
     unit, _ = parse_cross_validation(cross_validate)
-    rows, notice = null_stimuli(make, responses, space, folds, unit, n_permutations, seed)
+    rows, notice = null_stimuli(
+        make, responses, space, folds, unit, n_permutations, seed,
+        selected_anew=anew, n_voxels=int(masks.sum(axis=1).max()),
+    )  # fmt: skip
     tested = tuple(dict.fromkeys(label for fold in folds for label in fold.test))
     candidates, n_rows = space.of(tested), sum(len(fold.test) for fold in folds)
     row_of = {label: row for row, label in enumerate(tested)}

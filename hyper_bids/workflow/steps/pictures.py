@@ -42,9 +42,17 @@ def picture_generator(picture: Mapping[str, Any], latents: Latents) -> Any:
     )
 
 
+def with_weights(picture: Mapping[str, Any] | None, weights: Path | None) -> dict[str, Any] | None:
+    """Return the description of the generator with weights that an earlier step made."""
+    if picture is None or weights is None:
+        return None if picture is None else dict(picture)
+    return {**picture, "weights": str(weights)}
+
+
 def reconstruct(
-    *, rows: Path, predicted: Path, latents: Path, samples: Path, decoder: str, picture: Mapping[str, Any],
+    *, rows: Path, predicted: Path, guesses: Path, latents: Path, decoder: str, picture: Mapping[str, Any],
     stimulus_files: Mapping[str, str], scope: Mapping[str, Any], provenance: Mapping[str, Any], out_dir: Path,
+    generator_weights: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Turn decoded latents into pictures, one per test stimulus, and the pictures that they are held against.
 
@@ -54,13 +62,14 @@ def reconstruct(
     from hyper_bids.seeds import generator as seeded
 
     space = files.load_latents(latents)
-    generator = picture_generator(picture, space)
+    generator = picture_generator(with_weights(picture, generator_weights), space)
     labels, means = mean_per_stimulus(files.load_table(rows), files.load_array(predicted))
     recon = render(generator, Latents(means, labels, space.space))
     ceiling = render(generator, space.of(labels))
     zero = render(generator, Latents(np.zeros((1, space.n_latents)), ("zero",), space.space))
     rng = seeded(provenance["seed"], "random pictures")
-    random = render(generator, _random_latents(space, files.load_table(samples), picture["declaration"], rng))
+    trained = files.load_arrays(guesses, ("trained",))["trained"]
+    random = render(generator, _random_latents(space, trained, picture["declaration"], rng))
     tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     table = []
@@ -86,14 +95,13 @@ def reconstruct(
 
 
 def _random_latents(
-    space: Latents, samples: pd.DataFrame, declaration: Mapping[str, Any], rng: np.random.Generator
+    space: Latents, trained: np.ndarray, declaration: Mapping[str, Any], rng: np.random.Generator
 ) -> Latents:
     """Draw from the prior where the space declares one, else resample training latents."""
     if declaration.get("Distribution") == "normal":
         values = rng.standard_normal((RANDOM_PICTURES, space.n_latents))
     else:
-        training = samples.loc[samples["split"] != "test", "stimulus_id"].to_numpy(str)
-        values = space.rows(rng.choice(training, RANDOM_PICTURES))
+        values = space.rows(rng.choice(trained, RANDOM_PICTURES).tolist())
     return Latents(values, tuple(f"random{k}" for k in range(RANDOM_PICTURES)), space.space)
 
 

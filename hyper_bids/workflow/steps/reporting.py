@@ -12,7 +12,8 @@ from hyper_bids.workflow import files
 
 def report_participant(
     *, trees: list[Path], facts: list[Path], designs: list[Path], participant: str, context: Mapping[str, Any],
-    out_dir: Path, pictures: list[Path] | None = None,
+    selection: list[Path], out_dir: Path, pictures: list[Path] | None = None,
+    reliability: list[Path] | None = None, encoding: list[Path] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Write the participant's report and its figures from what the other stages published.
 
@@ -31,5 +32,8 @@ def report_participant(
         facts=[files.load_json(path) for path in facts],
         designs=[files.load_arrays(path) for path in designs],
         pictures=[files.load_arrays(path) for path in pictures or []],
+        selection=[files.load_json(path) for path in selection],
+        reliability=[files.load_json(path) for path in reliability or []],
+        encoding=[files.load_json(path) for path in encoding or []],
     )
     return {"tree": tree.manifest()}

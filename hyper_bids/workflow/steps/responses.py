@@ -57,10 +57,12 @@ def fit_run(
     label = f"sub-{recording['participant']} {recording['label']}"
 
     def estimates() -> Iterator[tuple[slice, np.ndarray]]:
-        for start, part in _voxel_parts(mask, n_passes):
-            blocks = masked_blocks(Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"])
+        for start, part in voxel_parts(mask, n_passes):
+            blocks = masked_blocks(
+                Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"], reuse=True
+            )
             products = accumulate(blocks, design, label, glm["noise_model"])
-            models = trial_models(design, facts["mode"], glm["lss_rest"], products.basis)
+            models = trial_models(design, facts["mode"], glm["lss_rest"], products.columns)
             found = estimate_blocks(products, models, response=glm["response"], noise_model=glm["noise_model"])
             for voxels, values in found:
                 yield slice(start + voxels.start, start + voxels.stop), values
@@ -68,7 +70,7 @@ def fit_run(
     return {"responses": files.save_columns(path, (design.n_trials, n_voxels), estimates())}
 
 
-def _voxel_parts(mask: np.ndarray, n_parts: int) -> Iterator[tuple[int, np.ndarray]]:
+def voxel_parts(mask: np.ndarray, n_parts: int) -> Iterator[tuple[int, np.ndarray]]:
     """Split a mask into parts of consecutive voxels: the first voxel's number, and the part's mask."""
     start = 0
     for places in np.array_split(np.flatnonzero(mask), n_parts):

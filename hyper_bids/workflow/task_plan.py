@@ -1,0 +1,577 @@
+"""The plan of one task of a participant: which steps make its results, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.derivatives.names import model_label
+from hyper_bids.derivatives.tree import checksum
+from hyper_bids.generate import built_in, make_generator
+from hyper_bids.inputs.atlas import atlas_files, parse_roi
+from hyper_bids.inputs.attributes import read_directions
+from hyper_bids.inputs.confounds import sidecar
+from hyper_bids.inputs.grey_matter import find_grey_matter
+from hyper_bids.inputs.locate import stimuli_folders
+from hyper_bids.inputs.masks import check_user_mask
+from hyper_bids.inputs.recording import Dataset, Recording
+from hyper_bids.inputs.response_maps import ResponseMap
+from hyper_bids.inputs.task import TaskInput
+from hyper_bids.inputs.volumes import read_header
+from hyper_bids.settings import Settings, identity_of, replace
+from hyper_bids.workflow import files
+from hyper_bids.workflow.memory import (
+    LEAST_GB,
+    PARAMETRIC_PARTS,
+    decode_memory,
+    fit_memory,
+    n_passes,
+    parametric_memory,
+    parametric_passes,
+    pool_memory,
+)
+from hyper_bids.workflow.plan import Output, Source, Step
+from hyper_bids.workflow.steps.decoding import LAYER_DECODERS
+
+STEPS = "hyper_bids.workflow.steps"
+
+
+def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of files' content, several at once: ``{path: digest}``."""
+    wanted = sorted({str(path) for path in paths})
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(wanted, pool.map(lambda path: checksum(Path(path)), wanted), strict=True))
+
+
+def node(*parts: str) -> str:
+    """Return the name of a step."""
+    return "__".join(re.sub(r"\W", "_", part) for part in parts)
+
+
+def _files(run: Recording | ResponseMap) -> list[Path]:
+    """What is read of a run, the two that results are said to come from first."""
+    if isinstance(run, ResponseMap):
+        found = [run.image, run.table, run.mask]
+    else:
+        found = [run.bold, run.events, run.mask, run.confounds, _sidecar(run)]
+    return [path for path in found if path is not None]
+
+
+def _sidecar(recording: Recording | ResponseMap) -> Path | None:
+    """The JSON beside a confounds table, which says what its components were computed from."""
+    table = getattr(recording, "confounds", None)
+    beside = None if table is None else sidecar(table)
+    return beside if beside is not None and beside.is_file() else None
+
+
+class TaskPlan:
+    """Steps of one participant and task."""
+
+    def __init__(
+        self, task: TaskInput, dataset: Dataset, settings: Settings, device: str, work_dir: Path, memory_gb: float
+    ) -> None:
+        self.task, self.dataset, self.settings, self.device = task, dataset, settings, device
+        self.memory_gb = memory_gb
+        self.steps: list[Step] = []
+        self.trees: list[Output] = []
+        self.decoder_of: dict[str, str] = {}
+        self.pictures: list[tuple[list[str], Output]] = []
+        self.scope = {
+            "participant": task.participant, "task": task.task, "space": task.first.space,
+            "resolution": task.first.resolution,
+        }  # fmt: skip
+        self.digests = fingerprints(path for run in task.runs for path in _files(run))
+        start = Path(work_dir) / "inputs" / self.name("files")
+        columns = ["recording", "run", "session", "onset", "duration", "trial_type", "stimulus_id", "split", "role"]
+        columns += [name for name in ("volume", "n_repeats") if task.maps]
+        self.trials = files.save_table(start / "trials.tsv", task.trials[columns])
+        self.latents: Source
+        if task.latents is not None:
+            self.latents = files.save_latents(start / "latents.npz", task.latents)
+        self.cross_validate = settings.inputs.cross_validate
+        self.generator, self.generator_notice = choose_generator(task, settings)
+        self.parametric = settings.glm.glm == "parametric"
+
+    def name(self, *parts: str) -> str:
+        return node(f"sub_{self.task.participant}", self.task.task, *parts)
+
+    def _add(self, name: str, function: str, label: str, **step: Any) -> str:
+        title = f"sub-{self.task.participant} {self.task.task}: {label}"
+        self.steps.append(Step(name=name, target=f"{STEPS}:{function}", label=title, **step))
+        if "tree" in step["outputs"]:
+            self.trees.append(Output(name, "tree"))
+        return name
+
+    def _recording(self, recording: Recording | ResponseMap, *kinds: str) -> dict[str, Any]:
+        """A recording or map as parameters: with digests of those of its files that the step reads."""
+        found = {kind: getattr(recording, kind) for kind in kinds}
+        if "confounds" in kinds:
+            found["confounds_json"] = _sidecar(recording)
+        return {
+            **recording.to_dict(),
+            "label": recording.label,
+            "digests": {kind: self.digests[str(path)] for kind, path in found.items() if path is not None},
+        }
+
+    def provenance(self, *sections: str, decoder: str | None = None) -> dict[str, Any]:
+        """Sources, the digest of all that was read, and the digest of the settings that can change the output."""
+        uris = [self._uri(path) for run in self.task.runs for path in _files(run)[:2]]
+        declared = self.task.declaration.get("File")
+        if declared and decoder is not None:
+            uris.append(f"bids:raw:stimuli/{str(declared).removeprefix('bids::stimuli/')}")
+        whole = dict(zip([self._uri(Path(path)) for path in self.digests], self.digests.values(), strict=True))
+        whole["trials"] = checksum(self.trials)
+        settings = self.settings
+        if decoder is not None:
+            whole.update(self._latents_digest())
+            if settings.select.mask is not None:
+                whole["mask"] = checksum(settings.select.mask)
+            if decoder:
+                settings = replace(settings, decode=replace(settings.decode, decoder=(decoder,)))
+        return {
+            "sources": list(dict.fromkeys(uris)),
+            "inputs": hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12],
+            "settings": settings.digest(*sections),
+            "seed": self.settings.evaluate.random_seed,
+        }
+
+    def _latents_digest(self) -> dict[str, str]:
+        if isinstance(self.latents, Path):
+            return {"latents": checksum(self.latents)}
+        digests = fingerprints(self.task.image_files.values())
+        return {f"image {label}": digests[str(path)] for label, path in self.task.image_files.items()}
+
+    def _uri(self, path: Path) -> str:
+        for name, folder in [*(self.dataset.derivatives or {}).items(), ("raw", self.dataset.root)]:
+            if path.is_relative_to(folder):
+                return f"bids:{name}:{path.relative_to(folder).as_posix()}"
+        return path.name
+
+    # --- responses
+
+    def add_responses(self) -> None:
+        """Make, or read, what is decoded: one step called ``pool`` gives it, whatever it comes from."""
+        if self.task.latents is None:
+            self._add_encoder()
+        if self.task.maps:
+            self._add_given_responses()
+        elif self.parametric:
+            self._add_parametric()
+        else:
+            self._add_trial_responses()
+
+    def _add_encoder(self) -> None:
+        inputs = self.settings.inputs
+        images = {label: str(path) for label, path in sorted(self.task.image_files.items())}
+        name = self._add(
+            self.name("encode"), "encode_stimuli", f"latents of the stimuli by {inputs.encoder}",
+            inputs={"trials": self.trials},
+            params={
+                "encoder": inputs.encoder, "n_components": inputs.n_components, "image_size": inputs.image_size,
+                "images": images,
+            },
+            identity=fingerprints(Path(path) for path in images.values()),
+            outputs=("latents", "weights", "facts"),
+            mem_gb=1.0,
+        )  # fmt: skip
+        self.latents = Output(name, "latents")
+
+    def _add_design_and_voxels(self, function: str, **inputs: Source) -> dict[str, Source]:
+        recordings = self.task.recordings
+        designs = self._add(
+            self.name("designs"), function, "designs",
+            inputs={"trials": self.trials, **inputs},
+            params={
+                "recordings": [self._recording(item, "confounds") for item in recordings],
+                "glm": identity_of(self.settings.glm),
+            },
+            outputs=("designs", "summary"),
+        )  # fmt: skip
+        voxels = self._add(
+            self.name("voxels"), "find_voxels", "brain mask",
+            params={
+                "recordings": [self._recording(item, "mask" if item.mask else "bold") for item in recordings],
+                "space": self.scope["space"],
+            },
+            outputs=("grid", "notices"),
+        )  # fmt: skip
+        return {
+            "designs": Output(designs, "designs"), "summary": Output(designs, "summary"),
+            "grid": Output(voxels, "grid"), "voxel_notices": Output(voxels, "notices"),
+        }  # fmt: skip
+
+    def _add_trial_responses(self) -> None:
+        """Designs, voxels, one fit a run, and the runs together."""
+        glm, recordings = identity_of(self.settings.glm), self.task.recordings
+        shared = self._add_design_and_voxels("build_designs")
+        notices = shared.pop("voxel_notices")
+        fits = [
+            self._add(
+                self.name("fit", recording.label), "fit_run", f"GLM {recording.label}",
+                inputs=shared,
+                params={"recording": self._recording(recording, "bold"), "index": index, "glm": glm},
+                limits={"n_passes": n_passes(self.task, index, self.settings, self.memory_gb)},
+                outputs=("responses",),
+                mem_gb=min(fit_memory(self.task, index, self.settings), max(self.memory_gb, LEAST_GB)),
+            )
+            for index, recording in enumerate(recordings)
+        ]  # fmt: skip
+        self._add(
+            self.name("pool"), "pool_runs", "responses",
+            inputs={
+                "trials": self.trials, **shared, "voxel_notices": notices,
+                "responses": tuple(Output(fit, "responses") for fit in fits),
+            },
+            params={
+                "scope": self.scope, "glm": glm, "maps": self.settings.output.maps,
+                "provenance": self.provenance("inputs", "glm"),
+            },
+            outputs=("values", "samples", "grid", "facts", "tree"),
+            mem_gb=pool_memory(self.task),
+        )  # fmt: skip
+
+    def _add_parametric(self) -> None:
+        """Designs, voxels, sums over parts of the runs, and one model over all of them."""
+        glm, recordings = identity_of(self.settings.glm), self.task.recordings
+        shared = self._add_design_and_voxels("build_parametric_designs", latents=self.latents)
+        notices = shared.pop("voxel_notices")
+        memory = parametric_memory(self.task)
+        parts = []
+        # as many parts as there are runs to share, and never more for more processes: sums must not depend on them
+        n_parts = min(PARAMETRIC_PARTS, len(recordings))
+        for number in range(n_parts):
+            indices = list(range(number, len(recordings), n_parts))
+            parts.append(
+                self._add(
+                    self.name("sums", f"{number:02d}"), "add_runs", f"sums over {len(indices)} runs, part {number + 1}",
+                    inputs=shared,
+                    params={
+                        "recordings": [self._recording(recordings[k], "bold") for k in indices], "indices": indices,
+                    },
+                    limits={"n_passes": parametric_passes(self.task, self.memory_gb)},
+                    outputs=("products", "sums"),
+                    mem_gb=min(memory, max(self.memory_gb, LEAST_GB)),
+                )
+            )  # fmt: skip
+        self._add(
+            self.name("pool"), "solve_parametric", "parametric model",
+            inputs={
+                "trials": self.trials, **shared, "voxel_notices": notices,
+                "products": tuple(Output(part, "products") for part in parts),
+                "sums": tuple(Output(part, "sums") for part in parts),
+            },
+            params={
+                "scope": self.scope, "glm": glm, "maps": self.settings.output.maps, "space": self.task.space,
+                "provenance": self.provenance("inputs", "glm", decoder=""),
+            },
+            outputs=("values", "samples", "grid", "weights", "statistics", "facts", "tree"),
+            mem_gb=LEAST_GB + 0.5,
+        )  # fmt: skip
+
+    def _add_given_responses(self) -> None:
+        self._add(
+            self.name("pool"), "read_responses", "responses that were given",
+            inputs={"trials": self.trials},
+            params={
+                "maps": [self._recording(item, "image", "mask") for item in self.task.maps],
+                "scope": self.scope, "provenance": self.provenance("inputs"),
+            },
+            outputs=("values", "samples", "grid", "designs", "facts", "tree"),
+            mem_gb=pool_memory(self.task),
+        )  # fmt: skip
+
+    def told(self) -> dict[str, Output]:
+        """What the report reads of the stages besides what they publish."""
+        found = {
+            "facts": Output(self.name("pool"), "facts"),
+            "designs": Output(self.name("pool" if self.task.maps else "designs"), "designs"),
+            "selection": Output(self.name("select"), "facts"),
+        }
+        made = {step.name for step in self.steps}
+        for name, step in (("reliability", "reliability"), ("encoding", "encode")):
+            if self.name(step) in made:  # for all tasks or for none: that is a setting
+                found[name] = Output(self.name(step), "facts")
+        return found
+
+    # --- selection
+
+    def _grey_matter(self) -> tuple[Path | None, tuple[str, ...]]:
+        """The grey-matter map that lies beside the preprocessed BOLD, and why there is none."""
+        space, said = self.scope["space"], ()
+        for folder in (self.dataset.derivatives or {}).values():
+            path, said = find_grey_matter(folder, self.task.participant, space, self.settings.inputs.session_label)
+            if path is not None:
+                return path, said
+        return None, said or ("Grey matter: there are no preprocessed data to look for a tissue map in.",)
+
+    def add_selection(self) -> None:
+        """Choose the voxels of every fold, once for all decoders."""
+        select = self.settings.select
+        pool = self.name("pool")
+        inputs: dict[str, Source] = {name: Output(pool, name) for name in ("values", "samples", "grid")}
+        if self.parametric:
+            inputs["statistics"] = Output(pool, "statistics")
+        elif select.select == "gain":
+            inputs["latents"] = self.latents
+        self._add(
+            self.name("select"), "select_voxels", f"voxels by {select.select}",
+            inputs=inputs,
+            params={
+                **self._selection(), "scope": self.scope,
+                "provenance": self.provenance("inputs", "glm", "select", decoder=""),
+            },
+            outputs=("voxels", "facts", "tree"),
+            mem_gb=decode_memory(self.task, self.settings),
+        )  # fmt: skip
+        if self.settings.evaluate.reliability and not self.parametric:
+            self._add(
+                self.name("reliability"), "measure_reliability", "reliability of the recordings",
+                inputs={name: Output(pool, name) for name in ("values", "samples", "grid")}
+                | {"voxels": Output(self.name("select"), "voxels")},
+                params={
+                    "scope": self.scope, "seed": self.settings.evaluate.random_seed,
+                    "provenance": self.provenance("inputs", "glm", "select", decoder=""),
+                },
+                outputs=("facts", "tree"),
+                mem_gb=LEAST_GB + 0.6,
+            )  # fmt: skip
+
+    def _selection(self) -> dict[str, Any]:
+        select = self.settings.select
+        chosen = {**identity_of(select), "mask": _text(select.mask)}
+        if select.mask is not None:
+            chosen["mask_digest"] = checksum(select.mask)
+        if select.roi is not None:
+            atlas, labels = parse_roi(select.roi)
+            chosen["roi"] = f"{os.path.abspath(atlas)}:{','.join(labels)}"
+            chosen["roi_digest"] = [checksum(path) for path in atlas_files(atlas)]
+        if select.select == "gain":
+            path, said = self._grey_matter()
+            chosen |= {"grey_matter": _text(path), "grey_matter_said": list(said)}
+            chosen["grey_matter_digest"] = None if path is None else checksum(path)
+        return {
+            "select": chosen, "cross_validate": self.cross_validate, "seed": self.settings.evaluate.random_seed,
+        }  # fmt: skip
+
+    def add_decoders(self) -> None:
+        """For each decoder: decode, refit for the null, draw, evaluate."""
+        for decoder in self.settings.decode.decoder:
+            before = len(self.steps)
+            self._add_decoder(decoder)
+            self.decoder_of.update({step.name: decoder for step in self.steps[before:]})
+
+    def _add_decoder(self, decoder: str) -> None:
+        model, pool = model_label(decoder), self.name("pool")
+        responses = {name: Output(pool, name) for name in ("values", "samples", "grid")}
+        chosen = {
+            "decoder": decoder,
+            "decode": identity_of(replace(self.settings.decode, decoder=())),
+            "cross_validate": self.cross_validate,
+        }
+        sections = ("inputs", "glm", "select", "decode")
+        picture = self._picture()
+        weights: dict[str, Source] = {}
+        if picture and picture["generator"] == "eigenface" and self.task.latents is None:
+            weights = {"generator_weights": Output(self.name("encode"), "weights")}
+        given: dict[str, Source] = {**responses, "voxels": Output(self.name("select"), "voxels")}
+        stated = {"responses_facts": Output(pool, "facts"), "latents": self.latents}
+        loss_picture = picture if needs_generator(decoder, self.settings) else None
+        params = {**chosen, "scope": self.scope, "provenance": self.provenance(*sections, decoder=decoder)}
+        outputs = ("rows", "predicted", "guesses", "facts", "tree")
+        memory = decode_memory(self.task, self.settings)
+        if self.parametric:
+            given |= {name: Output(pool, name) for name in ("weights", "statistics")}
+            decoded = self._add(
+                self.name("decode", model), "decode_parametric", f"decoding with {decoder}",
+                inputs={**given, **stated, "trials": self.trials}, params=params, outputs=outputs, mem_gb=memory,
+            )  # fmt: skip
+        else:
+            decoded = self._add(
+                self.name("decode", model), "decode_latents", f"decoding with {decoder}",
+                inputs={**given, **stated},
+                params={
+                    **params, "picture": loss_picture, "device": self.device,
+                    "reliability": self.settings.evaluate.reliability,
+                },
+                outputs=outputs,
+                mem_gb=memory,
+            )  # fmt: skip
+        predictions = {
+            "rows": Output(decoded, "rows"), "predicted": Output(decoded, "predicted"),
+            "guesses": Output(decoded, "guesses"), "latents": self.latents,
+        }  # fmt: skip
+        paths = {label: str(path) for label, path in self.task.image_files.items() if label in self._tested()}
+        digests = fingerprints(Path(path) for path in paths.values())
+        attributes = [os.path.abspath(path) for path in self.settings.evaluate.attributes]
+        extra: dict[str, Any] = {"decoder_facts": Output(decoded, "facts")}
+        if self.cross_validate:
+            null = self._add(
+                self.name("null", model), "refit_null", f"null distribution of {decoder}",
+                inputs={**given, **weights, "latents": self.latents},
+                params={
+                    **chosen, **self._selection(), "n_permutations": self.settings.evaluate.n_permutations,
+                    "picture": picture, "stimulus_paths": paths, "attributes": attributes, "device": self.device,
+                },
+                identity={**digests, **fingerprints(Path(path) for path in attributes)},
+                outputs=("draws", "facts"),
+                mem_gb=memory + 1.0,
+            )  # fmt: skip
+            extra.update({"draws": Output(null, "draws"), "null_facts": Output(null, "facts")})
+        if self.settings.evaluate.learning_curve and not self.parametric:
+            self._add(
+                self.name("curve", model), "draw_learning_curve", f"learning curve of {decoder}",
+                inputs={**responses, "latents": self.latents},
+                params={
+                    **params, **self._selection(), "device": self.device, "picture": loss_picture,
+                    "provenance": self.provenance(*sections, "evaluate", decoder=decoder),
+                },
+                outputs=("tree",),
+                mem_gb=memory,
+            )  # fmt: skip
+        if picture:
+            drawn = self._add(
+                self.name("pictures", model), "reconstruct", f"reconstructions of {decoder}",
+                inputs={**predictions, **weights},
+                params={
+                    "decoder": decoder, "picture": picture, "stimulus_files": self._stimulus_files(paths),
+                    "scope": self.scope, "provenance": self.provenance(*sections, "generate", decoder=decoder),
+                },
+                outputs=("pictures", "tree"),
+                mem_gb=1.2,
+            )  # fmt: skip
+            extra["pictures"] = Output(drawn, "pictures")
+            self.pictures.append(([self.task.task, model], extra["pictures"]))
+        self._add(
+            self.name("evaluate", model), "evaluate", f"evaluation of {decoder}",
+            inputs={**predictions, **extra},
+            params={
+                "decoder": decoder, "cross_validated": bool(self.cross_validate), "picture": picture,
+                "declaration": self.task.declaration, "stimulus_paths": paths,
+                "attributes": attributes,
+                "n_permutations": self.settings.evaluate.n_permutations, "scope": self.scope,
+                "provenance": self.provenance(*sections, "generate", "evaluate", decoder=decoder),
+            },
+            identity={**digests, **fingerprints(Path(path) for path in attributes)},
+            outputs=("tree",),
+            mem_gb=1.2,
+        )  # fmt: skip
+
+    def _tested(self) -> set[str]:
+        samples = self.task.trials[self.task.trials["role"] == "sample"]
+        return set(samples.loc[samples["split"] != "train", "stimulus_id"])
+
+    def check_named(self) -> None:
+        """Find out before the GLM whether generator, attributes and mask fit this task.
+
+        Raises
+        ------
+        HyperError
+        """
+        n_latents = self.task.n_latents
+        if self.generator is not None and self.task.latents is not None:
+            make_generator(
+                self.generator,
+                space=self.task.space,
+                n_latents=n_latents,
+                declaration=self.task.declaration.get("Generator") or {},
+                weights=self.settings.generate.weights,
+                device="cpu",
+            )
+        read_directions([Path(path) for path in self.settings.evaluate.attributes], n_latents)
+        header = read_header(self.task.reference)
+        if self.settings.select.mask is not None:
+            check_user_mask(self.settings.select.mask, header.shape[:3], header.affine)
+
+    def _picture(self) -> dict[str, Any] | None:
+        if self.generator is None:
+            return None
+        weights = self.settings.generate.weights
+        return {
+            "generator": self.generator, "declaration": self.task.declaration, "device": self.device,
+            "weights": _text(weights), "weights_digest": _weights_digest(weights),
+        }  # fmt: skip
+
+    def _stimulus_files(self, paths: Mapping[str, str]) -> dict[str, str]:
+        """Path of each picture relative to ``stimuli/``."""
+        found = {}
+        for label, path in paths.items():
+            folders = stimuli_folders(self.dataset.root, self.settings.inputs.overlay)
+            inside = [folder for folder in folders if Path(path).is_relative_to(folder)]
+            found[label] = Path(path).relative_to(inside[0]).as_posix() if inside else Path(path).name
+        return found
+
+    def context(self) -> dict[str, Any]:
+        """What the report says about this task besides the stages' own facts."""
+        samples = self.task.trials[self.task.trials["role"] == "sample"]
+        counts = self.task.trials.groupby(["trial_type", "role"]).size()
+        tested = self._tested()
+        return {
+            "task": self.task.task,
+            "scope": self.scope,
+            "latent_space": self.task.space,
+            "models": [
+                {"decoder": name, "model": model_label(name)} for name in self.settings.decode.decoder
+            ],
+            "generator": self.generator,
+            "generator_notice": self.generator_notice,
+            "stimulus_paths": {
+                label: str(path) for label, path in self.task.image_files.items() if label in tested
+            },
+            "notices": list(self.task.notices),
+            "cross_validate": self.cross_validate,
+            "recordings": [self._recording(recording, "bold") for recording in self.task.recordings],
+            "maps": [self._recording(item, "image") for item in self.task.maps],
+            "n_train": int((samples["split"] == "train").sum()),
+            "n_test": int((samples["split"] == "test").sum()),
+            "n_samples_by_trial_type": {f"{kind} ({role})": int(n) for (kind, role), n in counts.items()},
+        }
+
+
+def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, str]:
+    """Return the generator's name, or None and why there are no pictures."""
+    wanted, weights = settings.generate.generator, settings.generate.weights
+    declared = (task.declaration.get("Generator") or {}).get("Name")
+    if wanted == "none":
+        return None, "No pictures: --generator none was asked for."
+    if wanted is not None:
+        return wanted, ""
+    if declared is None:
+        return None, (
+            f"No pictures: latent space {task.space} names no generator in the events sidecar, "
+            "and no --generator was given."
+        )
+    if not built_in(declared) and ":" not in declared:
+        return None, f"No pictures: generator {declared!r} of latent space {task.space} is not built in."
+    if ":" in declared:
+        return None, (
+            f"No pictures: code named in a dataset ({declared}) is not run; pass --generator {declared} to allow it."
+        )
+    if declared == "eigenface" and weights is None and settings.inputs.encoder is None:
+        return None, f"No pictures: generator eigenface of latent space {task.space} needs --weights."
+    return declared, ""
+
+
+def needs_generator(decoder: str, settings: Settings) -> bool:
+    """Whether a decoder is trained on the activations of one of the generator's layers."""
+    return settings.decode.loss_layer is not None and decoder in LAYER_DECODERS
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _weights_digest(weights: Path | None) -> str | None:
+    if weights is None or not weights.exists():
+        return None
+    if weights.is_file():
+        return checksum(weights)
+    listing = sorted(os.path.join(folder, name) for folder, _, names in os.walk(weights) for name in names)
+    return hashlib.sha256(json.dumps([(name, checksum(Path(name))) for name in listing]).encode()).hexdigest()
+
+
