@@ -1,4 +1,4 @@
-"""Write docs/options.md from the settings dataclasses; with --check, fail where it is not up to date."""
+"""Write docs/options.md and docs/presets.md from the code; with --check, fail where they are not up to date."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from bids_app.options import option_table
+from hyper_bids.presets import PRESETS
 from hyper_bids.settings import sections
 from hyper_bids.simulate.settings import SimulateSettings
 
-HEAD = """# Options
+OPTIONS = """# Options
 
 Made by `make docs` from the settings dataclasses in `hyper_bids/settings.py`. The same names
 (with underscores) are the keys of a `--config` TOML file, in a section per heading or at its top.
@@ -20,19 +21,57 @@ every output carries; paths do not, the content behind them does. `execution` ch
 
 """
 
+PRESETS_HEAD = """# Presets
+
+Made by `make docs` from `hyper_bids/presets.py`. `--preset NAME` sets these options as the paper
+has them (or, where it is silent, as METHODS says); an option that is given besides it wins, and
+`--dry-run` prints what is set and what was overridden. `--preset P --latent-space L` keeps the
+system and changes the latent space. A preset whose latents are not in the dataset stops with exit
+code 66 and names them; it never takes another space in silence. The latents of `eigenface` and
+`identity` are computed from the pictures, so that these two run on any dataset that has some.
+
+hyper: Dado et al. 2022, Sci Rep. dand: Gucluturk et al. 2017, NeurIPS. vaegan: VanRullen and
+Reddy 2019, Commun Biol. eigenface: the principal-component baseline of all three (Cowen et al.
+2014). identity: pixels as latents, DAND's second baseline.
+
+"""
+
+
+def preset_table() -> str:
+    """Return a table: a row an option, a column a preset."""
+    names = list(dict.fromkeys(name for options in PRESETS.values() for name in options))
+    lines = ["| option | " + " | ".join(PRESETS) + " |", "|---" * (len(PRESETS) + 1) + "|"]
+    for name in names:
+        cells = [_cell(options.get(name, "")) for options in PRESETS.values()]
+        lines.append(f"| `--{name.replace('_', '-')}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def pages() -> dict[str, str]:
+    """File name -> content."""
+    simulate = option_table({"simulate": SimulateSettings})
+    return {
+        "options.md": OPTIONS + option_table(sections()) + "\n## hyper-tools simulate\n\n" + simulate,
+        "presets.md": PRESETS_HEAD + preset_table(),
+    }
+
 
 def main() -> int:
-    """Write the page, or compare it."""
-    path = Path(__file__).with_name("options.md")
-    simulate = option_table({"simulate": SimulateSettings})
-    text = HEAD + option_table(sections()) + "\n## hyper-tools simulate\n\n" + simulate
-    if "--check" in sys.argv:
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            print(f"{path} is not up to date; run make docs", file=sys.stderr)
-            return 1
-        return 0
-    path.write_text(text, encoding="utf-8")
-    return 0
+    """Write the pages, or compare them."""
+    stale = []
+    for name, text in pages().items():
+        path = Path(__file__).with_name(name)
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(str(path))
+    for path in stale:
+        print(f"{path} is not up to date; run make docs", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -36,17 +36,17 @@ _STATS: dict[str, Entry] = {
     "mean": {"LongName": "Mean", "Description": "Mean over units, or the statistic itself.", "Units": "arbitrary"},
     "sem": {
         "LongName": "Standard error",
-        "Description": "Standard deviation over units / sqrt(n); where the statistic is no mean, by bootstrap.",
+        "Description": "Standard deviation over units / sqrt(n); where the statistic is no mean, by jackknife.",
         "Units": "arbitrary",
     },
     "ci_low": {
         "LongName": "Lower limit of the confidence interval",
-        "Description": "95 %, percentile bootstrap over stimuli (group: stimuli and participants).",
+        "Description": "95 % over stimuli (group: stimuli and participants); docs/statistics.md says how it is made.",
         "Units": "arbitrary",
     },
     "ci_high": {
         "LongName": "Upper limit of the confidence interval",
-        "Description": "95 %, percentile bootstrap over stimuli (group: stimuli and participants).",
+        "Description": "95 % over stimuli (group: stimuli and participants); docs/statistics.md says how it is made.",
         "Units": "arbitrary",
     },
     "chance": {

@@ -34,6 +34,13 @@ def _rivals(correlations: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.n
     return target, others
 
 
+def pairwise_wins(correlations: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """1 where the target beats a candidate, one half for a tie, NaN where there is nothing to compare: ``(n, m)``."""
+    target, others = _rivals(correlations, own)
+    compared = np.isfinite(others) & np.isfinite(target)
+    return np.where(compared, (others < target) + 0.5 * (others == target), np.nan)
+
+
 def pairwise_of(correlations: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Pairwise accuracy from ``(n, m)`` correlations, row i's true candidate being column ``own[i]``: ``(n,)``."""
     target, others = _rivals(correlations, own)

@@ -7,7 +7,7 @@ SSIM: Wang, Bovik, Sheikh & Simoncelli 2004, IEEE TIP 13(4), with their constant
 window of sigma 1.5, K1 0.01, K2 0.03, L 255, population covariance, mean over the pixels whose
 window lies within the image (5 px cropped at each border). The window is separable, so filtering is
 a matrix product from each side; means and variances are computed once per image, and only the cross
-term once per pair.
+term once per pair; pairs alone go through `ssim_strips`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput
 from hyper_bids.evaluate.latent import latent_correlation, latent_correlation_matrix
+from hyper_bids.evaluate.ssim_strips import C1, C2, WINDOW, band_matrix, ssim_of_pair
 
-WINDOW, SIGMA = 11, 1.5
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 TILE = 32
 
 
@@ -39,20 +38,6 @@ def pixel_correlation(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 def pixel_correlation_matrix(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Pearson r of luminance of each of m predictions with each of n true images: ``(m, n)``."""
     return latent_correlation_matrix(_flat(predicted), _flat(true))
-
-
-def _gaussian() -> np.ndarray:
-    offsets = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-0.5 * (offsets / SIGMA) ** 2)
-    return weights / weights.sum()
-
-
-def _band(n_out: int) -> np.ndarray:
-    """Banded matrix ``(n_out, n_out + 10)`` that filters a line, 'valid' part only."""
-    band = np.zeros((n_out, n_out + WINDOW - 1))
-    for tap, weight in enumerate(_gaussian()):
-        band[np.arange(n_out), np.arange(n_out) + tap] = weight
-    return band
 
 
 def _filter_rows(images: np.ndarray) -> np.ndarray:
@@ -74,7 +59,7 @@ def _filter_columns(images: np.ndarray) -> np.ndarray:
     return filtered
 
 
-_BANDS = [_band(n_out) for n_out in range(TILE + 1)]
+_BANDS = [band_matrix(n_out) for n_out in range(TILE + 1)]
 
 
 def gaussian_mean(images: np.ndarray) -> np.ndarray:
@@ -141,7 +126,7 @@ def ssim(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     true, predicted = _checked(true, predicted)
     if len(true) != len(predicted):
         raise InconsistentInput(f"{len(true)} true but {len(predicted)} predicted images.")
-    return np.array([_ssim_of(_moments(a), _moments(b)) for a, b in zip(true, predicted, strict=True)])
+    return np.array([ssim_of_pair(a, b) for a, b in zip(true, predicted, strict=True)])
 
 
 def ssim_matrix(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:

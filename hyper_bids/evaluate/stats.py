@@ -3,8 +3,8 @@
 The unit is the stimulus: rows of several folds are averaged per stimulus first, and ``n`` counts stimuli.
 
 * ``sem``: sd over stimuli / sqrt(n). For statistics that are no mean over stimuli (correlations over
-  rows or stimuli) it is their bootstrap standard error.
-* ``ci_low``, ``ci_high``: 95 % percentile bootstrap over stimuli.
+  rows or stimuli) it is their jackknife standard error.
+* ``ci_low``, ``ci_high``: 95 %, over stimuli; `intervals` says which for which statistic.
 * ``chance``: what theory says: 0.5 for pairwise accuracy, 1 / candidates for top1, 0 for correlations over
   stimuli. Elsewhere NaN: theory says nothing, ``null_mean`` does.
 * ``p_value``: one-sided label permutation (see `nulls`, `refits`); two-sided t for attributes.
@@ -24,9 +24,9 @@ import numpy as np
 from hyper_bids.data import Latents
 from hyper_bids.evaluate.attributes import attribute_correlations, attribute_scores
 from hyper_bids.evaluate.baselines import N_DRAWS, baseline_scores, random_latents
-from hyper_bids.evaluate.confidence import bootstrap_correlation, bootstrap_mean, percentiles
 from hyper_bids.evaluate.decoded import Compared, Decoded
-from hyper_bids.evaluate.identification import recognition_matrices
+from hyper_bids.evaluate.identification import candidate_correlations, pairwise_wins, recognition_matrices
+from hyper_bids.evaluate.intervals import correlation_interval, identification_interval, mean_interval
 from hyper_bids.evaluate.latent import latent_dimension_correlation, latent_dimension_matrix
 from hyper_bids.evaluate.metrics import METRICS
 from hyper_bids.evaluate.nulls import permutation_draws, permutation_p, stimulus_permutations
@@ -166,7 +166,7 @@ def _over_stimuli(name: str, values: np.ndarray, n_bootstrap: int, seed: int, **
     """Row of a statistic that is a mean over stimuli ``(n,)``, NaN left out."""
     values = values[np.isfinite(values)]
     sem = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else NAN
-    low, high = bootstrap_mean(values, n_bootstrap, generator(seed, "evaluate", "bootstrap"))
+    low, high = mean_interval(values, n_bootstrap, generator(seed, "evaluate", "bootstrap"))
     return _row(name, nan_mean(values), len(values), sem=sem, ci_low=low, ci_high=high, **further)
 
 
@@ -187,22 +187,26 @@ def _ceiling(name: str, references: References) -> float:
     return NAN if compared is None else float(nan_mean(metric(compared.true, compared.predicted)))
 
 
-def _bootstrapped(draws: np.ndarray) -> dict[str, float]:
-    low, high = percentiles(draws)
-    known = draws[np.isfinite(draws)]
-    return {"sem": float(known.std(ddof=1)) if len(known) > 1 else NAN, "ci_low": low, "ci_high": high}
+def _jackknifed(true: np.ndarray, predicted: np.ndarray, stimulus: np.ndarray) -> dict[str, float]:
+    return dict(zip(("sem", "ci_low", "ci_high"), correlation_interval(true, predicted, stimulus), strict=True))
 
 
-def _dimension_row(decoded: Decoded, null: _Null, n_bootstrap: int, seed: int) -> dict[str, object]:
+def _pairwise_interval(decoded: Decoded) -> dict[str, float]:
+    """Standard error and interval of pairwise accuracy, in which a stimulus is target and candidate."""
+    correlations = candidate_correlations(decoded.predicted, decoded.candidate_values)
+    by_row = pairwise_wins(correlations, decoded.row_stimulus)
+    wins = np.column_stack([decoded.per_stimulus(column) for column in by_row.T])
+    return dict(zip(("sem", "ci_low", "ci_high"), identification_interval(wins), strict=True))
+
+
+def _dimension_row(decoded: Decoded, null: _Null) -> dict[str, object]:
     mean = float(latent_dimension_correlation(decoded.true, decoded.predicted))
-    draws = bootstrap_correlation(
-        decoded.true, decoded.predicted, decoded.row_stimulus, n_bootstrap, generator(seed, "evaluate", "bootstrap")
-    )
+    interval = _jackknifed(decoded.true, decoded.predicted, decoded.row_stimulus)
     why = "one test row, or no latent dimension varies over test rows"
     tested = _tested(DIMENSIONS, mean, null, why)
     n = len(decoded.tested) if np.isfinite(mean) else 0
     chance = NAN if decoded.cross_validated else 0.0
-    return _row(DIMENSIONS, mean, n, chance=chance, **_bootstrapped(draws), **tested)
+    return _row(DIMENSIONS, mean, n, chance=chance, **interval, **tested)
 
 
 def _random_scores(decoded: Decoded, references: References, seed: int) -> dict[str, np.ndarray]:
@@ -261,9 +265,7 @@ def _baseline_rows(decoded: Decoded, references: References, n_bootstrap: int, s
     return rows
 
 
-def _attribute_rows(
-    decoded: Decoded, nulls: Mapping[str, _Null], n_bootstrap: int, seed: int
-) -> list[dict[str, object]]:
+def _attribute_rows(decoded: Decoded, nulls: Mapping[str, _Null]) -> list[dict[str, object]]:
     scores = [
         {name: decoded.per_stimulus(values) for name, values in attribute_scores(latents, decoded.directions).items()}
         for latents in (decoded.true, decoded.predicted)
@@ -273,15 +275,9 @@ def _attribute_rows(
     n = len(decoded.tested)
     rows = []
     for name, found in alone.items():
-        draws = bootstrap_correlation(
-            true[name][:, None],
-            predicted[name][:, None],
-            np.arange(n),
-            n_bootstrap,
-            generator(seed, "evaluate", "bootstrap"),
-        )
+        interval = _jackknifed(true[name][:, None], predicted[name][:, None], np.arange(n))
         null = nulls.get(f"attribute_{name}") if decoded.cross_validated else None
-        row = _correlation_row(f"attribute_{name}", found, n, **_bootstrapped(draws))
+        row = _correlation_row(f"attribute_{name}", found, n, **interval)
         rows.append(_refitted(row, null) if decoded.cross_validated else row)
         if name in partial:
             row = _correlation_row(f"attribute_{name}_partial", partial[name], n)
@@ -366,8 +362,9 @@ def participant_stats(
         values = decoded.per_stimulus(by_row)
         tested = _tested(name, nan_mean(values), nulls.get(name, absent), reasons.get(name, "undefined"))
         further = {"chance": _chance(name, decoded), "ceiling": _ceiling(name, references), **tested}
-        rows.append(_over_stimuli(name, values, n_bootstrap, seed, **further))
-    rows.append(_dimension_row(decoded, nulls.get(DIMENSIONS, absent), n_bootstrap, seed))
+        row = _over_stimuli(name, values, n_bootstrap, seed, **further)
+        rows.append({**row, **_pairwise_interval(decoded)} if name == "pairwise_accuracy" else row)
+    rows.append(_dimension_row(decoded, nulls.get(DIMENSIONS, absent)))
     rows += _baseline_rows(decoded, references, n_bootstrap, seed)
-    rows += _attribute_rows(decoded, nulls, n_bootstrap, seed)
+    rows += _attribute_rows(decoded, nulls)
     return pd.DataFrame(rows, columns=list(STATS_COLUMNS))
