@@ -99,7 +99,8 @@ def test_the_parametric_model_is_the_same_in_several_passes(dataset, parametric,
     monkeypatch.setattr(task_plan, "parametric_passes", lambda task, memory_gb: 3)
     words = ("--glm", "parametric", "--decoder", "inversion", "--select", "all", "--maps", "both")
     assert run(dataset, tmp_path / "out", *words) == 0
-    assert score(tmp_path / "out", "latent_correlation") == pytest.approx(score(parametric, "latent_correlation"), abs=1e-6)
+    one, other = (score(folder, "latent_correlation") for folder in (tmp_path / "out", parametric))
+    assert one == pytest.approx(other, abs=1e-6)
 
 
 def test_gain_finds_the_voxels_that_the_latents_drive(dataset, tmp_path):

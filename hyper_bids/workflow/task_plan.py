@@ -91,6 +91,7 @@ class TaskPlan:
         columns = ["recording", "run", "session", "onset", "duration", "trial_type", "stimulus_id", "split", "role"]
         columns += [name for name in ("volume", "n_repeats") if task.maps]
         self.trials = files.save_table(start / "trials.tsv", task.trials[columns])
+        self.stimuli = files.save_table(start / "stimuli.tsv", task.stimuli)
         self.latents: Source
         if task.latents is not None:
             self.latents = files.save_latents(start / "latents.npz", task.latents)
@@ -449,9 +450,10 @@ class TaskPlan:
             self.pictures.append(([self.task.task, model], extra["pictures"]))
         self._add(
             self.name("evaluate", model), "evaluate", f"evaluation of {decoder}",
-            inputs={**predictions, **extra},
+            inputs={**predictions, **extra, "stimuli": self.stimuli},
             params={
-                "decoder": decoder, "cross_validated": bool(self.cross_validate), "picture": picture,
+                "decoder": decoder, "protocol": self.settings.evaluate.protocol,
+                "cross_validated": bool(self.cross_validate), "picture": picture,
                 "declaration": self.task.declaration, "stimulus_paths": paths,
                 "attributes": attributes,
                 "n_permutations": self.settings.evaluate.n_permutations, "scope": self.scope,

@@ -13,6 +13,7 @@ from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.further import Further
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 from hyper_bids.workflow.steps.pictures import shown_pictures
 
@@ -20,13 +21,13 @@ from hyper_bids.workflow.steps.pictures import shown_pictures
 def evaluate(
     *, rows: Path, predicted: Path, guesses: Path, decoder_facts: Path, latents: Path, decoder: str,
     cross_validated: bool, picture: Mapping[str, Any] | None, declaration: Mapping[str, Any],
-    stimulus_paths: Mapping[str, str],
+    stimulus_paths: Mapping[str, str], stimuli: Path, protocol: str | None,
     attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
     out_dir: Path, pictures: Path | None = None, draws: Path | None = None, null_facts: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
-    Output: ``tree`` (metrics.tsv, stats.tsv, audit.json).
+    Output: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables).
     """
     from hyper_bids.audit.checks import audit
     from hyper_bids.evaluate.decoded import Decoded, compare_images
@@ -41,13 +42,15 @@ def evaluate(
     trained = held["trained"].tolist()
     training = space.rows(trained)
     references = {"distribution": declaration.get("Distribution"), "training_latents": training}
-    compared = None
+    compared, recon = None, None
+    shown: dict[str, np.ndarray] = {}
     if pictures is not None:
         drawn = files.load_arrays(pictures)
         labels = tuple(drawn["stimuli"].tolist())
         shown = shown_pictures(stimulus_paths, labels)
         if shown:
-            compared = compare_images(shown, Images(drawn["recon"], labels))
+            recon = Images(drawn["recon"], labels)
+            compared = compare_images(shown, recon)
             references["ceiling"] = {"image": compare_images(shown, Images(drawn["ceiling"], labels))}
             references["zero"] = {"image": luminance_at(drawn["zero"])}
             references["random"] = {"image": luminance_at(drawn["random"])}
@@ -79,6 +82,12 @@ def evaluate(
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
     write_json(tree.path(where.name("stats", ".json", **names)), content)
+    further = Further(tree, where, names, stamp)
+    further.tests(decoded, files.load_table(stimuli), references, n_permutations, provenance["seed"])
+    further.latents(decoded, n_permutations, provenance["seed"])
+    further.attributes(decoded, decoded.directions or {})
+    if recon is not None:
+        further.protocol(protocol, shown, recon)
     facts = files.load_json(decoder_facts)
     checks = audit(
         true=decoded.true,

@@ -1,0 +1,128 @@
+"""Tables beside metrics and stats: further tests, single latents, attributes, a paper's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hyper_bids.data import Images
+from hyper_bids.derivatives.names import Scope
+from hyper_bids.derivatives.sidecars import Provenance, column
+from hyper_bids.derivatives.tree import Tree
+from hyper_bids.derivatives.write import write_json, write_tsv
+
+GROUPS = (2, 10)
+"""Numbers of different labels that make a column of stimuli.tsv a grouping of the stimuli."""
+
+_P = {
+    "p_value": column("p", "of the test that p_method names"),
+    "p_method": column("Method of p", "test, or why there is none"),
+    "n": column("n", "how many of the unit"),
+    "unit": column("Unit", "what was exchanged or counted: never the pair"),
+    "n_permutations": column("Number of permutations", "random ones; 0 where the null is exact"),
+    "statistic": column("Statistic", "that was tested"),
+}
+_CORRECTED = {
+    "p_fdr": column("p, false discovery rate", "Benjamini and Hochberg over all rows"),
+    "p_max": column("p, family-wise", "by the maximum statistic over all rows"),
+    "p_bonferroni": column("p, Bonferroni", "times the number of rows"),
+}
+
+
+class Further:
+    """Writes the further tables of one decoder into its tree."""
+
+    def __init__(self, tree: Tree, where: Scope, names: Mapping[str, str], stamp: Provenance) -> None:
+        self.tree, self.where, self.names, self.stamp = tree, where, dict(names), stamp
+
+    def _write(self, suffix: str, table: pd.DataFrame, text: str, columns: Mapping[str, Any], **facts: Any) -> None:
+        write_tsv(self.tree.path(self.where.name(suffix, ".tsv", **self.names)), table)
+        described = {name: columns[name] for name in table.columns if name in columns}
+        content = self.stamp.stamp(Description=text, **facts, **described)
+        write_json(self.tree.path(self.where.name(suffix, ".json", **self.names)), content)
+
+    def tests(self, decoded: Any, stimuli: pd.DataFrame, references: Mapping[str, Any], n: int, seed: int) -> None:
+        """Exact nulls, k-way identification, groups of stimuli, hard foils, HYPER's random latents."""
+        from hyper_bids.evaluate.further_tests import further_tests
+
+        table = further_tests(
+            decoded,
+            labels=groups_of(stimuli, decoded.candidates),
+            distribution=references["distribution"],
+            training_latents=references["training_latents"],
+            n_permutations=n,
+            seed=seed,
+        )
+        columns = {
+            "test": column("Test", "what is tested, and how"),
+            "mean": column("Mean", "over stimuli"),
+            "chance": column("Chance", "expected without any information"),
+            **_P,
+        }
+        self._write("furtherstats", table, "tests beside those of stats.tsv", columns)
+
+    def latents(self, decoded: Any, n: int, seed: int) -> None:
+        """Which single latents are decoded."""
+        from hyper_bids.evaluate.further_tests import latent_table
+
+        columns = {
+            "name": column("Latent", "dimension of the latent space"),
+            "r": column("r", "Pearson correlation of true and decoded values over test stimuli"),
+            **_P,
+            **_CORRECTED,
+        }
+        table = latent_table(decoded, n_permutations=n, seed=seed)
+        self._write("latentstats", table, "every latent by itself", columns)
+
+    def attributes(self, decoded: Any, directions: Mapping[str, np.ndarray]) -> None:
+        """Attributes with their corrections, and given each other."""
+        from hyper_bids.evaluate.attribute_tests import attribute_table
+
+        if not directions or decoded.cross_validated:
+            return
+        columns = {
+            "attribute": column("Attribute", "direction that the latents are projected on"),
+            "r": column("r", "Pearson correlation of true and predicted scores over test stimuli"),
+            "partial_r": column("Partial r", "given the true scores of the other attributes"),
+            "partial_p": column("p of the partial r", "two-sided t test"),
+            **_P,
+            **_CORRECTED,
+        }
+        table = attribute_table(decoded.true, decoded.predicted, directions)
+        self._write("attributestats", table, "attributes, corrected over them and given each other", columns)
+
+    def protocol(self, name: str | None, shown: Mapping[str, np.ndarray], recon: Images) -> None:
+        """Scores as a paper computes them."""
+        from hyper_bids.evaluate.image_protocols import PROTOCOLS, apply_protocol
+
+        if name is None or not shown:
+            return
+        parts = [
+            apply_protocol(PROTOCOLS[name], Images(shown[label][None], (label,)), recon.of([label])) for label in shown
+        ]
+        metrics = list(parts[0].scores)
+        table = pd.DataFrame({"stimulus_id": list(shown)})
+        for metric in metrics:
+            table[metric] = [float(part.scores[metric][0]) for part in parts]
+        columns = {"stimulus_id": column("Stimulus", "test stimulus")} | {
+            metric: column(metric, f"as in the protocol {name}") for metric in metrics
+        }
+        missing = dict(parts[0].missing)
+        self._write(
+            "protocolmetrics", table, f"scores by the protocol {name}", columns, ImageProtocol=dict(parts[0].protocol),
+            NotComputed=missing,
+        )  # fmt: skip
+
+
+def groups_of(stimuli: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Columns of stimuli.tsv that sort the candidates into groups: 2 to 10 different labels, every one shared."""
+    table = stimuli.set_index("stimulus_id").reindex(list(labels))
+    found = {}
+    for name in table.columns:
+        counts = table[name].value_counts()
+        if GROUPS[0] <= len(counts) <= GROUPS[1] and counts.min() > 1 and table[name].notna().all():
+            found[name] = table[name].tolist()
+    return found
