@@ -10,6 +10,8 @@ import pytest
 from scipy import stats
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.glm import fit, products
+from hyper_bids.glm.columns import run_columns
 from hyper_bids.glm.design import (
     RunDesign,
     check_rank,
@@ -142,6 +144,26 @@ def test_ar1_from_sums_equals_whitening_the_data(rng, design):
         assert got[3, voxel] == pytest.approx(t[0], abs=2e-4)
 
 
+@pytest.mark.parametrize("mode", ["lsa", "lss"])
+def test_ar1_of_every_trial_equals_whitening_the_data(rng, design, mode):
+    """Every trial's own model, rho from its own residuals, by whitening of the data in float64."""
+    Y = recorded(rng, design)
+    Y[1:] += 0.3 * (Y[:-1] - Y.mean(axis=0))
+    got = estimate(accumulate([Y], design, noise_model="ar1"), design, mode, response="t", noise_model="ar1").values
+    off = 0
+    for trial in range(design.n_trials):
+        rest = np.delete(design.trials, trial, axis=1)
+        rest = rest if mode == "lsa" else rest.sum(axis=1, keepdims=True)
+        X = np.hstack([design.trials[:, [trial]], rest, design.nuisance])
+        residual = Y - X @ np.linalg.lstsq(X, Y.astype(float), rcond=None)[0]
+        rho = (residual[1:] * residual[:-1]).sum(0) / (residual**2).sum(0) * N_VOLUMES / (N_VOLUMES - 1)
+        for voxel in range(0, N_VOXELS, 6):
+            whiten = np.eye(N_VOLUMES) - int(rho[voxel] * 100) / 100 * np.eye(N_VOLUMES, k=-1)
+            _, t, _ = naive(whiten @ X, 0, (whiten @ Y.astype(float))[:, [voxel]])
+            off += not np.isclose(got[trial, voxel], t[0], atol=2e-5, rtol=2e-6)
+    assert off == 0
+
+
 @pytest.mark.parametrize("hrf", ["spm+derivative", "fir"])
 def test_variance_inflation_of_several_basis_functions(rng, hrf):
     design = run_design(events_table(rng, n=4, spacing=25.0), N_VOLUMES, TR, hrf=hrf)
@@ -204,6 +226,102 @@ def test_the_estimate_does_not_depend_on_the_blocks(rng, design):
     np.testing.assert_allclose(whole, parts, atol=1e-4)
 
 
+@pytest.mark.parametrize("noise_model", ["ols", "ar1"])
+@pytest.mark.parametrize("mode", ["lsa", "lss"])
+def test_the_estimate_does_not_depend_on_tiles_and_steps(rng, design, mode, noise_model, monkeypatch):
+    Y = recorded(rng, design)
+
+    def fitted():
+        sums = accumulate([Y[:50], Y[50:]], design, noise_model=noise_model)
+        return estimate(sums, design, mode, noise_model=noise_model).values
+
+    whole = fitted()
+    for module, name, value in ((products, "TILE", 5), (products, "STEP", 7), (fit, "HANDED_ON", 10), (fit, "TILE", 5)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(fit, "AT_ONCE", 3)
+    np.testing.assert_allclose(fitted(), whole, atol=1e-6, rtol=1e-6)
+
+
+def test_projections_are_those_on_the_basis(rng, design, monkeypatch):
+    monkeypatch.setattr(products, "TILE", 5)
+    Y = recorded(rng, design)
+    sums = accumulate([Y[:50], Y[50:]], design, noise_model="ar1")
+    basis = sums.basis
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-12)
+    fitted = basis @ sums.projected[:, 3:19]
+    wanted = basis @ (basis.T @ Y[:, 3:19].astype(float))
+    np.testing.assert_allclose(fitted - fitted.mean(axis=0), wanted - wanted.mean(axis=0), atol=1e-8)
+    np.testing.assert_allclose(sums.mean, Y.mean(axis=0, dtype=float), rtol=1e-12)
+    assert sums.projected[:, :].shape == (basis.shape[1], N_VOXELS)
+
+
+def crowded(rng, spacing):
+    """Trials that nearly explain each other."""
+    return run_design(events_table(rng, n=14, spacing=spacing).assign(duration=0.0), N_VOLUMES, TR)
+
+
+@pytest.mark.parametrize("noise_model", ["ols", "ar1"])
+def test_trials_that_nearly_explain_each_other(rng, noise_model):
+    """Sums against the regressors themselves would lose digits; a basis of them is taken instead."""
+    design = crowded(rng, 0.3)
+    assert run_columns(design).mixing is not None
+    Y = recorded(rng, design)
+    got = estimate(accumulate([Y], design, noise_model=noise_model), design, "lss", noise_model=noise_model).values
+    for trial in (0, 7, 13):
+        rest = np.delete(design.trials, trial, axis=1).sum(axis=1)
+        model = np.column_stack([design.trials[:, trial], rest, design.nuisance])
+        if noise_model == "ar1":
+            for voxel in (3, 11):
+                assert got[trial, voxel] == pytest.approx(whitened_z(model, Y[:, [voxel]]), abs=1e-4)
+            continue
+        _, t, dof = naive(model, 0, Y.astype(float))
+        np.testing.assert_allclose(got[trial], exact_z(t, dof), atol=3e-5)
+
+
+def whitened_z(model, y):
+    """z of a model's first column with AR(1) noise, one voxel, by whitening."""
+    residual = y - model @ np.linalg.lstsq(model, y.astype(float), rcond=None)[0]
+    rho = (residual[1:] * residual[:-1]).sum() / (residual**2).sum() * len(y) / (len(y) - 1)
+    whiten = np.eye(len(y)) - int(rho * 100) / 100 * np.eye(len(y), k=-1)
+    _, t, dof = naive(whiten @ model, 0, whiten @ y.astype(float))
+    return exact_z(t, dof)[0]
+
+
+def test_a_trial_that_is_there_twice_shares_its_response(rng, design):
+    """Columns that depend on each other: the model's fit and degrees of freedom are those without the copy."""
+    trials = np.column_stack([design.trials, design.trials[:, 3]])
+    weights, rows = np.vstack([design.weights, design.weights[:1]]), np.append(design.trial_rows, 14)
+    double = RunDesign(
+        trials, design.nuisance, rows, weights, (*design.conditions, "train"), design.nuisance_names,
+        design.frame_times,
+    )  # fmt: skip
+    Y = recorded(rng, design)
+    got, once = (estimate(accumulate([Y], d), d, "lsa", response="beta") for d in (double, design))
+    np.testing.assert_array_equal(got.dof[:14], once.dof)
+    np.testing.assert_allclose(np.delete(got.values, [3, 14], axis=0), np.delete(once.values, 3, axis=0), rtol=1e-4)
+    np.testing.assert_allclose(got.values[3] + got.values[14], once.values[3], rtol=1e-4)
+
+
+@pytest.mark.parametrize("noise_model", ["ols", "ar1"])
+@pytest.mark.parametrize("mode", ["lsa", "lss"])
+def test_voxels_that_the_model_nearly_explains_keep_their_digits(rng, design, mode, noise_model):
+    """Drift and motion of 0.9999 of the variance: what is left must not be rounding."""
+    Y = recorded(rng, design)
+    slow = design.nuisance[:, :-1] @ rng.normal(0, 1, (design.nuisance.shape[1] - 1, N_VOXELS))
+    Y += (slow * (100 * Y.std(axis=0) / slow.std(axis=0))).astype(np.float32)
+    got = estimate(accumulate([Y], design, noise_model=noise_model), design, mode, noise_model=noise_model).values
+    for trial in (0, 5, 13):
+        rest = np.delete(design.trials, trial, axis=1)
+        rest = rest if mode == "lsa" else rest.sum(axis=1, keepdims=True)
+        X = np.hstack([design.trials[:, [trial]], rest, design.nuisance])
+        if noise_model == "ar1":
+            wanted = np.array([whitened_z(X, Y[:, [voxel]]) for voxel in range(N_VOXELS)])
+        else:
+            _, t, dof = naive(X, 0, Y.astype(float))
+            wanted = exact_z(t, dof)
+        np.testing.assert_allclose(got[trial], wanted, atol=3e-5)
+
+
 def test_a_design_that_explains_everything_gives_back_its_betas(rng, design):
     beta = rng.normal(0, 3, (design.matrix.shape[1], N_VOXELS))
     beta[-1] = 1000
@@ -240,6 +358,16 @@ def test_z_has_the_tail_of_t(dof):
     np.testing.assert_allclose(np.abs(z[safe]), stats.norm.isf(p[safe]), atol=1e-6)
     assert (np.diff(z[:-1]) > 0).all() and np.isfinite(z).all()
     np.testing.assert_allclose(z, -z_from_t(-t, dof))
+
+
+@pytest.mark.parametrize("dof", [1, 4, 37, 530, 3000])
+def test_z_of_float32_is_as_good_as_float32(dof):
+    t = np.concatenate([np.linspace(-70, 70, 40001), [0.0, 1e-8, -1e-30]]).astype(np.float32)
+    wanted = exact_z(t.astype(float), dof)
+    np.testing.assert_allclose(z_from_t(t, dof), wanted, rtol=4e-7, atol=5e-7)
+    place = t.copy()
+    assert z_from_t(place, dof, out=place) is place
+    np.testing.assert_array_equal(place, z_from_t(t, dof))
 
 
 def test_z_beyond_the_table_goes_on_growing_and_keeps_nan():
@@ -425,6 +553,18 @@ def test_blocks_equal_nibabel(rng, tmp_path, suffix, dtype, slope, version):
     got = np.concatenate(list(masked_blocks(path, mask, skip=2, block=8)))
     np.testing.assert_allclose(got, nib.load(path).get_fdata()[mask].T[2:], rtol=1e-6)
     assert got.dtype == np.float32 and got.shape == (35, mask.sum())
+
+
+def test_blocks_that_use_memory_again_hold_the_same(rng, tmp_path):
+    path = save(tmp_path / "bold.nii.gz", rng.uniform(0, 250, (4, 5, 3, 37)))
+    mask = rng.random((4, 5, 3)) > 0.4
+    apart = np.concatenate(list(masked_blocks(path, mask, block=8)))
+    blocks, places = [], set()
+    for block in masked_blocks(path, mask, block=8, reuse=True):
+        blocks.append(block.copy())
+        places.add(block.__array_interface__["data"][0])
+    np.testing.assert_array_equal(np.concatenate(blocks), apart)
+    assert len(places) == 1
 
 
 def test_a_damaged_file_says_so(rng, tmp_path):

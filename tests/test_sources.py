@@ -46,7 +46,7 @@ def table(folder: Path, pattern: str) -> pd.DataFrame:
 
 
 def score(folder: Path, metric: str, model: str = "*") -> float:
-    return table(folder, f"*model-{model}_*stats.tsv").set_index("metric").loc[metric, "mean"]
+    return table(folder, f"*model-{model}_*_stats.tsv").set_index("metric").loc[metric, "mean"]
 
 
 # ------------------------------------------------------------------ the parametric model
@@ -173,7 +173,7 @@ def test_betas_of_other_programs_are_decoded(dataset, done, given, tmp_path, cap
     bare = tmp_path / "bare"  # no BOLD and no events: the sidecar, the latents and the pictures are enough
     shutil.copytree(dataset, bare, ignore=shutil.ignore_patterns("sub-*", "derivatives"))
     assert run(bare, tmp_path / "out", "--responses", str(given), "--skip-bids-validation") == 0
-    assert "no brain mask" in capsys.readouterr().out + ""
+    assert "no brain mask" in capsys.readouterr().err
     assert score(tmp_path / "out", "latent_correlation") == pytest.approx(score(done, "latent_correlation"), abs=0.02)
     assert run(bare, tmp_path / "dry", "--responses", str(given), "--skip-bids-validation", "--dry-run") == 0
     assert "every trial" in capsys.readouterr().out

@@ -66,18 +66,22 @@ def _screened(
     raised = np.ascontiguousarray(raised.T[:, :, None], dtype=np.float32)
     if outside is not None:
         mixing = np.hstack([mixing, np.ones((len(mixing), 1), dtype=np.float32)])
-    error = np.empty((len(filters), coordinates.shape[1]))
-    for start in range(0, coordinates.shape[1], COLUMNS):
-        some = slice(start, start + COLUMNS)
-        columns = coordinates[:, some]
-        right = (basis.T[:, :, None] * columns[:, None, :]).astype(np.float32)
-        few, width = right.shape[1:]
-        parts = (left @ right.reshape(len(columns), few * width)).reshape(len(left), few, width)
+    few, n_targets = len(basis), coordinates.shape[1]
+    error = np.empty((len(filters), n_targets))
+    # Arrays that are used again for every block of targets: making them costs as much as filling them.
+    right = np.zeros((len(coordinates), few, COLUMNS), dtype=np.float32)
+    parts = np.zeros((len(left), mixing.shape[1], COLUMNS), dtype=np.float32)
+    residual = np.empty((len(left), len(filters), COLUMNS), dtype=np.float32)
+    for start in range(0, n_targets, COLUMNS):
+        some = slice(start, min(start + COLUMNS, n_targets))
+        width = some.stop - start
+        np.multiply(basis.T[:, :, None], coordinates[:, None, some], out=right[..., :width], casting="same_kind")
+        parts[:, :few] = (left @ right.reshape(len(right), few * COLUMNS)).reshape(len(left), few, COLUMNS)
         if outside is not None:
-            parts = np.concatenate([parts, outside[:, None, some].astype(np.float32)], axis=1)
-        residual = mixing @ parts
+            parts[:, few, :width] = outside[:, some]
+        np.matmul(mixing, parts, out=residual)
         residual *= raised
-        error[:, some] = np.sqrt(np.einsum("nak,nak->ak", residual, residual))
+        error[:, some] = np.sqrt(np.einsum("nak,nak->ak", residual, residual))[:, :width]
     return error
 
 

@@ -13,12 +13,15 @@ import numpy as np
 from hyper_bids.errors import InconsistentInput
 
 BLOCK_VALUES = 2_000_000
-"""Values of a float64 block (16 MB): it stays in the cache while the rows pass."""
+"""Values of a float64 block of a product of matrices (16 MB)."""
+
+ROW_VALUES = 2**16
+"""Values of a float64 block (0.5 MB) that stays in the core's own cache while rows pass, one by one."""
 
 
-def voxel_blocks(n_voxels: int, n_rows: int) -> Iterator[slice]:
-    """Yield slices of consecutive voxels, so many that a block of ``n_rows`` rows is `BLOCK_VALUES` large."""
-    step = max(64, BLOCK_VALUES // max(n_rows, 1))
+def voxel_blocks(n_voxels: int, n_rows: int, n_values: int = BLOCK_VALUES) -> Iterator[slice]:
+    """Yield slices of consecutive voxels, so many that a block of ``n_rows`` rows has ``n_values`` values."""
+    step = max(64, n_values // max(n_rows, 1))
     for start in range(0, n_voxels, step):
         yield slice(start, min(start + step, n_voxels))
 
@@ -47,7 +50,7 @@ def project(weights: np.ndarray, X: np.ndarray, keep: np.ndarray | None = None) 
     a prediction must not change with the trials beside it.
     """
     out = np.zeros((len(X), len(weights)))
-    for block in voxel_blocks(weights.shape[1], len(weights)):
+    for block in voxel_blocks(weights.shape[1], len(weights), ROW_VALUES):
         part, here = weights[:, block].astype(np.float64, copy=False), X[:, block].astype(np.float64, copy=False)
         if keep is not None and not keep[block].all():
             part, here = part[:, keep[block]], here[:, keep[block]]

@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from hyper_bids.decode.leave_one_out import best_penalties
+from hyper_bids.decode.products import project
 from hyper_bids.errors import InconsistentInput
 
 ALPHAS = tuple(10.0 ** (-2 + 0.5 * k) for k in range(19))
@@ -65,8 +66,8 @@ class Ridge(RegressorMixin, BaseEstimator):
         self.alpha_ = decomposition.choose(Z, labels, tuple(self.alphas), self.shared)
         self.intercept_ = Z.mean(axis=0)
         dual = decomposition.dual(Z - self.intercept_, self.alpha_)
-        self.coef_ = np.ascontiguousarray(decomposition.weights(dual).T, dtype=np.float32)
-        self.intercept_ = self.intercept_ - self.coef_.astype(float) @ decomposition.mean
+        self.coef_ = decomposition.weights(dual).astype(np.float32)
+        self.intercept_ = self.intercept_ - project(self.coef_, decomposition.mean[None])[0]
         self.n_features_in_ = X.shape[1]
         return self
 
@@ -75,9 +76,7 @@ class Ridge(RegressorMixin, BaseEstimator):
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.n_features_in_:
             raise InconsistentInput(f"The decoder was fitted on {self.n_features_in_} voxels, got an array {X.shape}.")
-        # One row at a time: a matrix product of many rows rounds differently from one of few.
-        coef = self.coef_.astype(float)
-        return np.stack([coef @ row for row in X]) + self.intercept_ if len(X) else np.zeros((0, len(coef)))
+        return project(self.coef_, X) + self.intercept_
 
     def predict_refitted(
         self, X: np.ndarray, Z: np.ndarray, rows: np.ndarray, X_test: np.ndarray, groups: np.ndarray | None = None
@@ -167,33 +166,35 @@ class _Decomposition:
 
     def __init__(self, X: np.ndarray, standardize: bool) -> None:
         self.mean = X.mean(axis=0)
-        sd = X.std(axis=0)
+        self.X = X - self.mean
+        sd = np.sqrt(np.einsum("nk,nk->k", self.X, self.X) / len(X))
         self.scale = np.where(sd > 1e-12 * np.maximum(np.abs(self.mean), 1e-300), sd, np.inf)
         if not standardize:
             self.scale = np.ones_like(sd)
-        self.X = (X - self.mean) / self.scale
+        self.X /= self.scale
         if len(X) <= X.shape[1]:
-            values, vectors = np.linalg.eigh(self.X @ self.X.T)
-            keep = self._keep(values)
-            self.squares, self.U = values[keep], vectors[:, keep]
+            self.squares, self.U = self._eigen(self.X @ self.X.T)
         else:
-            values, vectors = np.linalg.eigh(self.X.T @ self.X)
-            keep = self._keep(values)
-            self.squares = values[keep]
-            self.U = self.X @ vectors[:, keep] / np.sqrt(self.squares)
+            self.squares, vectors = self._eigen(self.X.T @ self.X)
+            self.U = self.X @ vectors / np.sqrt(self.squares)
 
     @staticmethod
-    def _keep(values: np.ndarray) -> np.ndarray:
+    def _eigen(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues, rising, and eigenvectors of a Gram matrix, without its null space."""
+        values, vectors = np.linalg.eigh(gram)
         # Centring leaves a null direction, which cross-validation would mistake for signal.
-        return values > max(values[-1], 0.0) * 1e-10 * len(values) ** 0.5
+        first = int((values <= max(values[-1], 0.0) * 1e-10 * len(values) ** 0.5).sum())
+        return values[first:], vectors[:, first:]
 
     def dual(self, Z: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         """Dual coefficients in the eigenbasis: ``(rank, n_targets)``, one penalty a target."""
         return (self.U.T @ Z) / (self.squares[:, None] + alpha)
 
     def weights(self, dual: np.ndarray) -> np.ndarray:
-        """Primal weights ``(n_voxels, n_targets)`` for raw (unscaled) voxels."""
-        return (self.X.T @ (self.U @ dual)) / self.scale[:, None]
+        """Primal weights ``(n_targets, n_voxels)`` for raw (unscaled) voxels."""
+        weights = (self.U @ dual).T @ self.X
+        weights /= self.scale
+        return weights
 
     def project(self, X: np.ndarray) -> np.ndarray:
         """New responses in the eigenbasis, ``(n, rank)``: ``project(X) @ dual`` are predictions."""
