@@ -78,6 +78,7 @@ def test_methods_of_given_responses_describe_no_glm(level):
     for settings, told in ((plain(), facts), (plain(responses="/maps"), [])):
         body = methods_text(settings, told, context()).partition("## References")[0]
         assert "response maps that existed already were decoded" in body
+        assert "Decoders were trained on the responses to the training stimuli" in body
         assert not any(words in body for words in ("Events were", "Nuisance", "BOLD images", "Models were fitted"))
     body = methods_text(plain(), facts, context())
     assert f"(z values, a map per {level})" in body

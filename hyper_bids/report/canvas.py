@@ -21,6 +21,9 @@ DPI = 100
 WIDTH = 560
 """Of the widest figures, in CSS pixels: on a phone, at two thirds of that, 9 pt can still be read."""
 
+BESIDE = 512
+"""Of figures of which two stand beside each other on a large screen, in CSS pixels."""
+
 STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
     "font.size": 9.0,

@@ -6,8 +6,14 @@ import numpy as np
 
 from hyper_bids.report.canvas import GREY, Drawing, draw, new_figure, style
 
+TRIALS = ("Trials", "trials", "{} trials, in order")
+SHARED = ("Shared by all runs", "shared", "{} regressors: training, others, test stimuli, latents")
+"""What the columns left of the nuisance are: heading, short name, label with their number."""
 
-def design_figure(trials: np.ndarray, nuisance: np.ndarray, names: list[str], times: np.ndarray) -> Drawing:
+
+def design_figure(
+    trials: np.ndarray, nuisance: np.ndarray, names: list[str], times: np.ndarray, words: tuple[str, str, str] = TRIALS
+) -> Drawing:
     """Draw the design matrix, time downwards; every column is scaled to its largest absolute value.
 
     Parameters
@@ -15,8 +21,9 @@ def design_figure(trials: np.ndarray, nuisance: np.ndarray, names: list[str], ti
     trials : (n_volumes, n_trials)
     nuisance : (n_volumes, n_nuisance), named by ``names``
     times : (n_volumes,) s
+    words : what ``trials`` are: single trials, or the regressors of a model over all runs
     """
-    n_trials, step = trials.shape[1], float(times[1] - times[0]) if len(times) > 1 else 1.0
+    step = float(times[1] - times[0]) if len(times) > 1 else 1.0
     extent = (times[0] - step / 2, times[-1] + step / 2)
     with style():
         figure = new_figure(540, 470)
@@ -31,21 +38,24 @@ def design_figure(trials: np.ndarray, nuisance: np.ndarray, names: list[str], ti
             )  # fmt: skip
             for spine in axes.spines.values():
                 spine.set_visible(True)
-        left.set_xlabel(f"{n_trials} trials, in order")
+        left.set_xlabel(words[2].format(trials.shape[1]))
         left.set_ylabel("time (s)")
-        left.set_title("Trials")
+        left.set_title(words[0])
         right.set_title("Nuisance")
         right.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if len(names) <= 24 else 5)
         right.tick_params(axis="y", length=0)
         return draw(figure, ".png")
 
 
-def correlation_figure(trials: np.ndarray, nuisance: np.ndarray) -> Drawing:
+def correlation_figure(
+    trials: np.ndarray, nuisance: np.ndarray, words: tuple[str, str, str] = TRIALS
+) -> Drawing:
     """Draw the correlations of all regressors that vary: trials first, then nuisance, parted by a line.
 
     Parameters
     ----------
     trials, nuisance : (n_volumes, n) regressors
+    words : as for `design_figure`
     """
     matrix = np.hstack([trials, nuisance])
     varies = matrix.std(axis=0) > 1e-12
@@ -60,8 +70,8 @@ def correlation_figure(trials: np.ndarray, nuisance: np.ndarray) -> Drawing:
             axes.axhline(n_trials - 0.5, color=GREY, linewidth=0.8)
             axes.axvline(n_trials - 0.5, color=GREY, linewidth=0.8)
             places = [(n_trials - 1) / 2, (n_trials + n - 1) / 2]
-            axes.set_xticks(places, ["trials", "nuisance"])
-            axes.set_yticks(places, ["trials", "nuisance"], rotation=90, va="center")
+            axes.set_xticks(places, [words[1], "nuisance"])
+            axes.set_yticks(places, [words[1], "nuisance"], rotation=90, va="center")
             axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(True)

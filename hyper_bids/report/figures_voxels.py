@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, style
 
 MOST_SLICES = 12
 COLUMNS = 6
@@ -37,7 +37,7 @@ def voxels_figure(brain: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> Dr
         panels += [(1, _centre(brain | seen, 1)), (0, _centre(brain | seen, 0))]
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    width = WIDTH if columns > 2 else 440
+    width = BESIDE if columns > 2 else 440
     cell = width / columns
     tallest = max(_aspect(brain.shape, sizes, axis) for axis, _ in panels)
     with style():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,10 @@ def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[st
                     yield item.status, f"{result.title}: {item.text}"
     for part in parts:
         for notice in condensed(part.notices):
-            yield "NOTE", f"{part.title}: {notice}"
+            yield told(part.title, notice)
+        for result in part.results:
+            for notice in result.notices:
+                yield told(result.title, notice)
         for notice in dict.fromkeys(result.generator_notice for result in part.results):
             if notice:
                 yield "NOTE", f"{part.title}: {notice}"
@@ -26,16 +30,40 @@ def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[st
         yield "WARN", problem
 
 
-def condensed(notices: list[str]) -> list[str]:
-    """Say once what several runs have in common: notices that differ only before their first colon.
+RUN = re.compile(r"(^|[ _])(sub|ses|run)-")
+"""What a notice about one run begins with."""
 
-    >>> condensed(["run-1: no table.", "run-2: no table.", "LSA is fine."])
-    ['no table. (2 runs: run-1, run-2)', 'LSA is fine.']
+
+def told(whose: str, notice: str) -> tuple[str, str]:
+    """Return the kind of a notice and its sentence.
+
+    >>> told("faces", "Warning: few trials."), told("faces", "one left out.")
+    (('WARN', 'faces: few trials.'), ('NOTE', 'faces: one left out.'))
+    """
+    warns = notice.startswith("Warning: ")
+    return "WARN" if warns else "NOTE", f"{whose}: {sentence(notice.removeprefix('Warning: '))}"
+
+
+def sentence(notice: str) -> str:
+    """End a notice like a sentence.
+
+    >>> sentence("the loss still fell"), sentence("map: by ridge.")
+    ('the loss still fell.', 'map: by ridge.')
+    """
+    return notice if notice.endswith((".", "!", "?")) else f"{notice}."
+
+
+def condensed(notices: list[str]) -> list[str]:
+    """Say once what several runs have in common: notices that differ only in the run before their first colon.
+
+    >>> condensed(["run-1: no table.", "run-2: no table.", "LSA is fine.", "Halves: one left out."])
+    ['no table. (2 runs: run-1, run-2)', 'LSA is fine.', 'Halves: one left out.']
     """
     groups: dict[str, list[str]] = {}
     for notice in notices:
-        where, colon, what = notice.partition(": ")
-        groups.setdefault(what if colon else notice, []).append(where if colon else "")
+        where, _, what = notice.partition(": ")
+        of_run = bool(what) and RUN.search(where) is not None
+        groups.setdefault(what if of_run else notice, []).append(where if of_run else "")
     said = []
     for what, places in groups.items():
         if len(places) > 1:

@@ -76,8 +76,9 @@ def stimulus_picture(stimulus: str, paths: Mapping[str, str], problems: list[str
 
 
 def cards(
-    table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np.ndarray] | None, problems: list[str]
-) -> list[Card]:
+    table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np.ndarray] | None, problems: list[str],
+    n_results: int = 1,
+) -> list[Card]:  # fmt: skip
     """Return a card per test stimulus, in the order of ``table``.
 
     Parameters
@@ -86,10 +87,11 @@ def cards(
     paths : stimulus -> file of the picture shown
     drawn : stimuli (n,), recon and ceiling (n, h, w, 3); None where there is no generator
     problems : sentences are added for files that cannot be read
+    n_results : how many decoders (over all tasks) share the page
     """
     rows = {label: row for row, label in enumerate(drawn["stimuli"].tolist())} if drawn else {}
     ranks = spread(len(table))
-    quality = Quality.for_count(len(ranks) * (3 if drawn else 1))
+    quality = Quality.for_count(n_results * len(ranks) * (3 if drawn else 1))
     made = []
     for rank in ranks:
         stimulus = str(table.index[rank])

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-TEXT = ("stimulus_id", "participant_id", "split", "fold", "metric", "p_method", "recon_file", "stim_file")
+TEXT = ("stimulus_id", "participant_id", "split", "fold", "metric", "p_method", "recon_file", "stim_file",
+        "reason")  # fmt: skip
 """Columns that stay text: a stimulus may be called 007."""
 
 
@@ -87,15 +88,27 @@ class Result:
         """Metrics with their tests."""
         return self.table("stats")
 
+    def has(self, suffix: str, extension: str) -> bool:
+        """Whether the file is there: not every decoder and option writes all of them."""
+        return (self.dataset / self.name(suffix, extension)).is_file()
+
     def alphas(self) -> list[np.ndarray]:
         """Ridge penalties of every fold, ``(n_latents,)`` each; empty for decoders that have none."""
+        return self._of_folds("alpha_", 1)
+
+    def loss_curves(self) -> list[np.ndarray]:
+        """Losses of every fold, ``(n_epochs, 1 or 2)``: training, held-out; empty for decoders that have none."""
+        return [curve for curve in self._of_folds("loss_curve_", 2) if len(curve)]
+
+    def _of_folds(self, prefix: str, n_dimensions: int) -> list[np.ndarray]:
         import numpy as np
 
         path = self.dataset / self.name("decoder", ".npz")
         if not path.is_file():
             return []
         with np.load(path, allow_pickle=False) as arrays:
-            return [np.atleast_1d(arrays[name]) for name in sorted(arrays.files) if name.startswith("alpha_")]
+            found = [arrays[name] for name in sorted(arrays.files) if name.startswith(prefix)]
+        return [array.reshape(array.shape + (1,) * (n_dimensions - array.ndim)) for array in found]
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
@@ -107,3 +120,23 @@ def read_volume(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     image = nib.as_closest_canonical(nib.load(path))
     return np.asarray(image.dataobj) > 0, image.affine
+
+
+def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read maps with their axes turned towards right, anterior, superior.
+
+    Returns
+    -------
+    maps : (n, X, Y, Z) float32; 0 where a voxel has no value
+    affine : (4, 4)
+    or None where the file is absent
+    """
+    import nibabel as nib
+    import numpy as np
+
+    if not Path(path).is_file():
+        return None
+    image = nib.as_closest_canonical(nib.load(path))
+    values = np.asarray(image.dataobj, dtype=np.float32)  # of a hundred folds of a whole brain: 0.4 GB
+    values = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[None]
+    return values, image.affine

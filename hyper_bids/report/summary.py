@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC, given_kind
 from hyper_bids.report.scores import ABOVE, AT, TESTED, UNDECIDABLE, UNTESTED, ScoreRow, headline, number
 from hyper_bids.report.words import unreachable
 
@@ -24,20 +25,50 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 
 def recorded(participant: str, task: str, facts: Mapping[str, Any]) -> str:
-    """Say who did what, for how long."""
+    """Say who did what, for how long; or what was given."""
+    if facts["mode"] == GIVEN:
+        return (
+            f"Of sub-{participant} in task {task}, {count(facts['n_trials'], 'response')} that existed already were "
+            f"decoded, from {count(facts['n_maps'], 'file')} of response maps ({given_kind(facts)})."
+        )
     runs = facts["runs"]
     volumes = sum(run["n_volumes"] for run in runs)
     seconds = sum(run["n_volumes"] * run["repetition_time"] for run in runs)
     times = sorted({f"{run['repetition_time']:g}" for run in runs}, key=float)
     trials = sum(run["n_trials"] for run in runs)
+    what = "to model" if facts["mode"] == PARAMETRIC else "to decode"
     return (
         f"sub-{participant} did task {task} in {count(len(runs), 'run')}: {count(volumes, 'volume')} of "
-        f"{' and '.join(times)} s, {seconds / 60:.0f} min in all, with {count(trials, 'trial')} to decode."
+        f"{' and '.join(times)} s, {seconds / 60:.0f} min in all, with {count(trials, 'trial')} {what}."
     )
 
 
-def decoded(task: Mapping[str, Any], metrics: pd.DataFrame, decoder: Mapping[str, Any], name: str) -> str:
-    """Say what was predicted from what, and what it was tested on."""
+def encoded(encoding: Mapping[str, Any] | None) -> str:
+    """Say how the latents were computed from the pictures; "" where they were read."""
+    if encoding is None:
+        return ""
+    n, size = encoding["n_latents"], encoding["image_size"]
+    if encoding["encoder"] == "identity":
+        return f"The latents are pixels: {n} numbers, of the stimuli at {size} x {size}."
+    of = f"{count(n, 'principal component')} of the stimuli at {size} x {size} pixels"
+    if encoding["encoder"] == "eigenface":
+        return f"The latents were computed from the pictures: {of}."
+    return f"The latents were computed from the pictures by the encoder {encoding['encoder']}: {n} numbers."
+
+
+def decoded(
+    task: Mapping[str, Any], metrics: pd.DataFrame, decoder: Mapping[str, Any], name: str, mode: str
+) -> str:
+    """Say what was predicted from what, and what it was tested on.
+
+    Parameters
+    ----------
+    task : of the report's context
+    metrics : a row per test stimulus (and fold)
+    decoder : its sidecar
+    name : of the decoder
+    mode : how responses came about, from the facts of the pooling step
+    """
     folds = decoder.get("Folds", [])
     voxels = sorted({fold["n_voxels"] for fold in folds})
     several = f"{voxels[0]} to {voxels[-1]}" if len(voxels) > 1 else "".join(str(n) for n in voxels)
@@ -51,14 +82,17 @@ def decoded(task: Mapping[str, Any], metrics: pd.DataFrame, decoder: Mapping[str
             f"{learned} in {count(len(folds), 'fold')} ({_left_out(task['cross_validate'])}), tested on "
             f"{count(n_tested, 'stimulus', 'stimuli')} in {count(len(metrics), 'prediction')}."
         )
-    n_train = f"{folds[0]['n_train']} " if folds else ""
+    n_train = folds[0]["n_train"] if folds else None
+    unit = "training response" if mode == GIVEN else "training trial"
+    trained = f"{unit}s" if n_train is None else count(n_train, unit)
     each = ""
     if len(repeats):
         low, high = int(repeats.min()), int(repeats.max())
-        each = f", each averaged over {count(high, 'repeat') if low == high else f'{low} to {high} repeats'}"
+        over = "each with one coefficient over" if mode == PARAMETRIC else "each averaged over"
+        each = f", {over} {count(high, 'repeat') if low == high else f'{low} to {high} repeats'}"
     return (
-        f"{learned}; it learned from {n_train}training trials and was tested on "
-        f"{count(n_tested, 'stimulus', 'stimuli')} that it was not trained on{each}."
+        f"{learned}; it learned from {trained} and was tested on {count(n_tested, 'stimulus', 'stimuli')} that it was "
+        f"not trained on{each}."
     )
 
 

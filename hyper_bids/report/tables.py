@@ -1,9 +1,9 @@
-"""Tables of the participant's report: runs, test stimuli, penalties, settings and input files."""
+"""Tables of the participant's report: a table's cells, runs, test stimuli, folds, settings and input files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +16,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def run_row(run: Mapping[str, Any], recording: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the table says about one run: its design facts, and names of files and regressors."""
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; the first cell of a row is its heading.
+
+    Parameters
+    ----------
+    caption : what the numbers are
+    columns : heading, and whether its cells are numbers
+    rows : cells as text
+    """
+
+    caption: str
+    columns: list[tuple[str, bool]]
+    rows: list[list[str]]
+
+
+def nuisance_cells(run: Mapping[str, Any], recording: Mapping[str, Any]) -> list[str]:
+    """Return how many nuisance regressors of a run are drift or constant, and which there are besides."""
     modelled = ("drift_", "constant", "cosine")
     others = [name for name in run["nuisance"] if not name.startswith(modelled)]
-    return {
-        **run,
-        "vif": "n/a" if run["median_vif"] is None else number(run["median_vif"], 1),
-        "condition": "n/a" if run["condition_number"] is None else f"{run['condition_number']:.3g}",
-        "others": _listed(others),
-        "n_drift": len(run["nuisance"]) - len(others),
-        "bold": Path(str(recording.get("bold", ""))).name,
-        "confounds": bool(recording.get("confounds")),
-    }
+    without = "" if recording.get("confounds") else " (no confounds table)"
+    return [str(len(run["nuisance"]) - len(others)), _listed(others) + without]
+
+
+def cell(value: Any, how: str = "") -> str:
+    """Write a number for a table, ``n/a`` where there is none.
+
+    >>> cell(None), cell(5.503, ".3g"), cell(360)
+    ('n/a', '5.5', '360')
+    """
+    return "n/a" if value is None else format(value, how)
 
 
 MOTION = {f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"}
@@ -85,6 +103,35 @@ def chosen_penalties(result: Result) -> str:
     )
 
 
+FOLD_COLUMNS = {
+    "n_train": "Training trials", "n_test": "Test stimuli", "n_voxels": "Voxels", "median_alpha": "Median penalty",
+    "n_epochs": "Epochs", "best_epoch": "Best epoch",
+}  # fmt: skip
+"""Numbers of a fold and their headings; left out where no fold has any."""
+
+
+def fold_table(folds: list[Mapping[str, Any]], cross_validated: bool) -> Table | None:
+    """Return the table of a decoder's folds; None where there are none."""
+    if not folds:
+        return None
+    shown = [name for name in FOLD_COLUMNS if any(fold.get(name) is not None for fold in folds)]
+    inner = any(fold.get("inner_folds") for fold in folds)
+    rows = [
+        [
+            str(fold.get("fold") or "train to test"),
+            *(penalty(fold.get(name)) if name == "median_alpha" else cell(fold.get(name)) for name in shown),
+            *([str(fold.get("inner_folds") or "n/a")] if inner else []),
+        ]
+        for fold in folds
+    ]
+    what = "Folds of the cross-validation." if cross_validated else "One fit: training set to test set."
+    return Table(
+        f"{what} Voxels and penalties are chosen in the training data of the fold.",
+        [("Fold", False), *((FOLD_COLUMNS[name], True) for name in shown), *([("Inner folds", False)] * inner)],
+        rows,
+    )
+
+
 def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Return (stage, option, value) of every setting."""
     rows = []
@@ -99,11 +146,11 @@ def settings_rows(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, 
 
 
 def input_files(context: Mapping[str, Any]) -> list[str]:
-    """Return every input file once: BOLD, events, masks and confounds, relative to the dataset where they lie in it."""
+    """Return every input file once, relative to the dataset where it lies in it."""
     found = []
     for task in context["tasks"]:
-        for recording in task["recordings"]:
-            for name in ("bold", "events", "mask", "confounds"):
+        for recording in [*task["recordings"], *task.get("maps", [])]:
+            for name in ("bold", "events", "image", "table", "mask", "confounds"):
                 if recording.get(name):
                     found.append(str(recording[name]).removeprefix(str(context["bids_dir"]) + "/"))
     return list(dict.fromkeys(found))

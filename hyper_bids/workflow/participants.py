@@ -185,7 +185,7 @@ def _run(
             done["steps"] += 1
             word = "" if status == "end" else " FAILED"
             journal.say(f"[{done['steps']}/{len(steps)}] {step.label}{word}", owner[step.name])
-            if status == "end" and step.target.endswith((":build_designs", ":pool_runs")):
+            if status == "end" and {"facts", "summary"} & set(step.outputs):
                 _say_facts(step, read_outputs(work_dir / nipype_engine.WORKFLOW / step.name), journal, owner[step.name])
 
     plugin, plugin_args = read_plugin(execution)
@@ -246,10 +246,12 @@ def _say_facts(step: Step, made: dict[str, Path] | None, journal: Journal, parti
     if made is None:
         return
     if "facts" in made:
-        for notice in files.load_json(made["facts"])["notices"]:
+        for notice in files.load_json(made["facts"]).get("notices", ()):
             journal.warn(f"sub-{participant}: {notice}", participant)
         return
     facts = files.load_json(made["summary"])
+    if facts["median_vif"] is None and facts["mode"] == "parametric":
+        return
     runs = ", ".join(f"{run['run']} {run['median_vif']:.1f}" for run in facts["runs"] if run["median_vif"] is not None)
     median = "infinite" if facts["median_vif"] is None else f"{facts['median_vif']:.1f}"
     journal.say(f"    {facts['mode'].upper()}; median variance inflation of the trials {median} ({runs})", participant)

@@ -21,6 +21,9 @@ from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 LAYER_DECODERS = ("adam", "layer")
 """Decoders that can be trained on the activations of a generator's layer."""
 
+EPOCHS = ("n_epochs", "best_epoch")
+"""What a decoder that is trained in epochs says of a fit."""
+
 LINEAR = ("coef_", "intercept_", "alpha_")
 """Attributes that are a linear decoder, in scikit-learn's names."""
 
@@ -224,6 +227,7 @@ def _decoder_facts(name: str, decoded: Any, responses: Responses, latents: Laten
                 "n_voxels": int(fit.voxels.sum()),
                 "median_alpha": None if alpha is None else float(np.median(alpha)),
                 "inner_folds": _inner_folds(fit),
+                **{name: getattr(fit.decoder, f"{name}_") for name in EPOCHS if hasattr(fit.decoder, f"{name}_")},
             }
         )
     notices = [notice for fit in decoded.fits for notice in getattr(fit.decoder, "notices_", ())]
