@@ -13,6 +13,7 @@ from hyper_bids.errors import listing
 from hyper_bids.report import figures_attributes, figures_scores, pictures, summary
 from hyper_bids.report.audits import AuditItem, audit_items
 from hyper_bids.report.figures_reconstructions import sheet_figure
+from hyper_bids.report.further_part import FurtherTable, further_tables
 from hyper_bids.report.notices import sentence
 from hyper_bids.report.page import FigureFolder, PlacedFigure
 from hyper_bids.report.read import Result
@@ -59,6 +60,7 @@ class DecoderPart:
     metrics_file: str
     cross_validated: bool
     stats: pd.DataFrame
+    further: list[FurtherTable]
 
 
 def decoder_part(
@@ -138,6 +140,7 @@ def decoder_part(
         metrics_file=result.name("metrics", ".tsv"),
         cross_validated=bool(task["cross_validate"]),
         stats=result.stats,
+        further=further_tables(result),
     )
 
 

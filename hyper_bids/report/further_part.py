@@ -1,0 +1,93 @@
+"""Tests beside the main ones: exact nulls, k-way, groups, single latents, corrected attributes, a paper's protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hyper_bids.report.read import Result
+from hyper_bids.report.scores import known, number, p_text
+from hyper_bids.report.tables import Table
+from hyper_bids.report.words import long_name
+
+SHOWN_LATENTS = 20
+"""Single latents in the table, those with the largest r."""
+
+
+@dataclass
+class FurtherTable:
+    """A table that is folded away, with the line that is seen."""
+
+    title: str
+    table: Table
+    note: str = ""
+
+
+def further_tables(result: Result) -> list[FurtherTable]:
+    """Return what there is of further tables of one decoder."""
+    makers = {
+        "furtherstats": _tests, "latentstats": _latents, "attributestats": _attributes, "protocolmetrics": _protocol,
+    }  # fmt: skip
+    return [make(result) for suffix, make in makers.items() if result.has(suffix, ".tsv")]
+
+
+def _p(value: object) -> str:
+    return p_text(float(value)).removeprefix("p ").removeprefix("= ") if known(value) else "n/a"
+
+
+def _tests(result: Result) -> FurtherTable:
+    found = result.table("furtherstats")
+    rows = [
+        [row["test"], number(row["mean"], 3), number(row["chance"], 3), _p(row["p_value"]), row["p_method"]]
+        for row in found.to_dict("records")
+    ]
+    columns = [("Test", False), ("Mean", True), ("Chance", True), ("p", True), ("How p was made", False)]
+    caption = "Further tests, none corrected for their number. Rank sum and binomial take predictions as independent."
+    return FurtherTable(f"{len(rows)} further tests", Table(caption, columns, rows))
+
+
+def _latents(result: Result) -> FurtherTable:
+    found = result.table("latentstats").sort_values("r", ascending=False)
+    tested = found["p_value"].notna().any()
+    passing = int((found["p_fdr"] <= 0.05).sum())
+    rows = [
+        [row["name"], number(row["r"], 3), _p(row["p_value"]), _p(row["p_fdr"]), _p(row["p_max"])]
+        for row in found.head(SHOWN_LATENTS).to_dict("records")
+    ]
+    columns = [("Latent", False), ("r", True), ("p", True), ("p, FDR", True), ("p, family-wise", True)]
+    shown = f"The {len(rows)} of {len(found)} latents with the largest r" if len(found) > len(rows) else "Every latent"
+    said = f"{passing} of {len(found)} with p below 0.05 after FDR" if tested else "not tested"
+    caption = f"{shown}: correlation over test stimuli ({found['p_method'].iloc[0]})."
+    return FurtherTable(f"Single latents: {said}", Table(caption, columns, rows), _file(result, "latentstats"))
+
+
+def _attributes(result: Result) -> FurtherTable:
+    found = result.table("attributestats")
+    rows = [
+        [row["attribute"], number(row["r"], 3), _p(row["p_value"]), _p(row["p_fdr"]), _p(row["p_bonferroni"]),
+         number(row["partial_r"], 3), _p(row["partial_p"])]
+        for row in found.to_dict("records")
+    ]  # fmt: skip
+    columns = [
+        ("Attribute", False), ("r", True), ("p", True), ("p, FDR", True), ("p, Bonferroni", True), ("Partial r", True),
+        ("p of partial r", True),
+    ]  # fmt: skip
+    return FurtherTable("Attributes, corrected for their number", Table(str(found["p_method"].iloc[0]), columns, rows))
+
+
+def _protocol(result: Result) -> FurtherTable:
+    found, sidecar = result.table("protocolmetrics"), result.sidecar("protocolmetrics")
+    rows = [
+        [long_name(name), number(values.mean(), 3), number(values.sem(), 3), str(int(values.notna().sum()))]
+        for name, values in found.drop(columns="stimulus_id").items()
+    ]
+    protocol = sidecar.get("ImageProtocol", {})
+    name = str(protocol.get("Protocol", "a paper"))
+    missing = [f"{metric}: {why}" for metric, why in (sidecar.get("NotComputed") or {}).items()]
+    caption = f"Scored as {protocol.get('Source', 'a paper')} did, at {protocol.get('Size')} pixels."
+    columns = [("Metric", False), ("Mean", True), ("s.e.m.", True), ("n", True)]
+    note = f"Not computed: {'; '.join(missing)}." if missing else ""
+    return FurtherTable(f"Protocol {name}", Table(caption, columns, rows), note)
+
+
+def _file(result: Result, suffix: str) -> str:
+    return f"All of them: {result.name(suffix, '.tsv')}"
