@@ -16,12 +16,17 @@ from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_y
 from hyper_bids.generate.weights import (
     mxnet_params,
     npz,
+    onnx_files,
     pggan_hyper,
     pggan_tensorflow,
     pggan_torch,
     pickles,
     safetensors_files,
+    stylegan2_canonical,
+    stylegan_pickles,
+    tensorflow_checkpoint,
     torch_files,
+    vaegan_canonical,
 )
 from hyper_bids.generate.weights.candidates import DISCRIMINATORS, Candidate, candidates
 from hyper_bids.generate.weights.canonical import Damaged, Refused, Weights
@@ -83,6 +88,8 @@ CONTAINERS: list[Container] = [
     Container("NumPy archive", _is_npz, npz.read),
     Container("pickle", lambda path, head: pickles.starts(head), pickles.read),
     Container("safetensors", lambda path, head: safetensors_files.starts(head), safetensors_files.read),
+    Container("ONNX network", lambda path, head: onnx_files.starts(head), onnx_files.read),
+    Container("TensorFlow checkpoint", tensorflow_checkpoint.recognised, tensorflow_checkpoint.read),
 ]
 """Tried in this order; legacy PyTorch files are pickles too, so they come before."""
 
@@ -99,6 +106,22 @@ NETWORKS: list[Network] = [
         ),
         check=pggan,
     ),
+    Network(
+        "stylegan2",
+        layouts=(
+            stylegan2_canonical.from_ada,
+            stylegan2_canonical.from_tensorflow,
+            stylegan2_canonical.from_rosinality,
+            stylegan2_canonical.from_canonical,
+        ),
+        check=stylegan2_canonical.stylegan2,
+    ),
+    # As a tree: the parts of a VAE-GAN are called generator and encoder, and would be taken for two networks.
+    Network(
+        "vaegan",
+        tree_layouts=(vaegan_canonical.from_tensorflow, vaegan_canonical.from_canonical),
+        check=vaegan_canonical.vaegan,
+    ),
 ]
 
 NOT_THERE: tuple[tuple[bytes, str], ...] = (
@@ -108,6 +131,7 @@ NOT_THERE: tuple[tuple[bytes, str], ...] = (
     (b"<html", "it is a web page, not the file itself: download it again"),
 )
 NOT_WEIGHTS: tuple[tuple[bytes, str], ...] = (
+    (b"model_checkpoint_path:", "it is TensorFlow's list of checkpoints: name the one it names, by its .index file"),
     (b"\x1f\x8b", "it is compressed with gzip: unpack it"),
     (b"Rar!", "it is a RAR archive: unpack it"),
     (b"7z\xbc\xaf", "it is a 7-Zip archive: unpack it"),
@@ -136,7 +160,7 @@ def read_weights(path: Path, *, member: str | None = None, architecture: str | N
     UsageError
         There is no such member.
     """
-    path = Path(path)
+    path = tensorflow_checkpoint.index_of(Path(path))
     if not path.is_file():
         raise MissingFiles(f"Weights {path} are not there.")
     try:
@@ -186,7 +210,8 @@ def _recognised(tree: object, member: str | None, max_bytes: int) -> Weights:
         for layout in network.tree_layouts:
             if (weights := layout(tree)) is not None:
                 return weights
-    for candidate in _wanted(candidates(tree), member):
+    wanted = _wanted(candidates(stylegan_pickles.flattened(tree, member)), member)
+    for candidate in wanted:
         if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in candidate.arrays.values()):
             raise Refused("some of its numbers are not finite")
         if sum(array.nbytes for array in candidate.arrays.values()) > max_bytes:
@@ -194,7 +219,8 @@ def _recognised(tree: object, member: str | None, max_bytes: int) -> Weights:
         for layout in (layout for network in NETWORKS for layout in network.layouts):
             if (weights := layout(candidate)) is not None:
                 return weights
-    raise Refused(described(tree))
+    asked = {candidate.member: dict(candidate.arrays) for candidate in wanted}
+    raise Refused(described(tree if member is None else asked))
 
 
 def _checked(weights: Weights) -> Weights:
