@@ -42,14 +42,36 @@ def make_parser():
     simulate = commands.add_parser("simulate", help="make a BIDS dataset with known truth", prog="hyper-tools simulate")
     simulate.add_argument("out", help="folder to make")
     add_options(simulate, SimulateSettings, "what is simulated")
+    drawn = simulate.add_argument_group("how pictures are drawn", "Of networks; --generator may be a file.")
+    drawn.add_argument("--weights", metavar="FILE", help="weights of the generator (or name the file as --generator)")
+    _add_drawing(drawn)
 
     generate = commands.add_parser("generate", help="turn latents into pictures", prog="hyper-tools generate")
-    generate.add_argument("--generator", required=True, metavar="NAME", help="portrait, identity, eigenface or yours")
-    generate.add_argument("--weights", metavar="FILE", help="weights of the generator")
+    names = "pggan, vaegan, stylegan2, onnx, eigenface, portrait, identity, a weight file, or package.module:Class"
+    generate.add_argument("--generator", required=True, metavar="NAME|FILE", help=names)
+    generate.add_argument(
+        "--weights", metavar="FILE", help="weights of the generator; a TensorFlow V2 checkpoint by .index or prefix"
+    )
     generate.add_argument("--shape", type=int, nargs="+", metavar="N", help="of identity's pictures: height width [3]")
     generate.add_argument("--latents", required=True, metavar="FILE", help=".npy (n, k), or .tsv with a header")
     generate.add_argument("--out", required=True, metavar="DIR", help="folder for the PNGs and images.npy")
-    generate.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    generate.add_argument(
+        "--layer", metavar="K", help="also write activations.npy: 0 to 9, ends of blocks; L1 to L19, weight layers"
+    )
+    _add_drawing(generate)
+    generate.add_argument("--latent", choices=("z", "w"), help="which of StyleGAN2's the latents are (z)")
+    generate.add_argument("--compile", action="store_true", help="compile the network: slow start, then faster")
+    generate.add_argument(
+        "--edit", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+        help="move the latents along an attribute to this score, as in smile=3, or by this much, as in age+=-1",
+    )
+    generate.add_argument(
+        "--keep", nargs="+", action="extend", default=[], metavar="NAME", help="attributes that no edit may change"
+    )
+    generate.add_argument(
+        "--attributes", nargs="+", action="extend", default=[], metavar="FILE",
+        help="boundaries, .npy files named after the attribute (default: the generator's own)",
+    )
 
     train = commands.add_parser("train", help="fit a generator to pictures", prog="hyper-tools train")
     train.add_argument("model", choices=("eigenface",))
@@ -57,7 +79,51 @@ def make_parser():
     train.add_argument("--out", required=True, metavar="FILE", help="weights to write (.npz)")
     train.add_argument("--components", type=int, default=512, metavar="N", help="principal components (512)")
     train.add_argument("--size", type=int, default=64, metavar="PIXELS", help="height and width (64)")
+
+    _add_models(commands, Parser)
+
+    imported = commands.add_parser(
+        "import-hyper", help="HYPER's published data into a dataset for --responses", prog="hyper-tools import-hyper"
+    )
+    imported.add_argument("files", nargs="+", metavar="FILE", help="data_1.dat data_2.dat: one per participant")
+    imported.add_argument("--out", required=True, metavar="DIR", help="dataset to make")
     return parser
+
+
+def _add_drawing(parser) -> None:
+    """Add how a network is run; what is not given stays None."""
+    parser.add_argument("--resolution", type=int, metavar="N", help="stop at pictures of N pixels, e.g. 256")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--truncation", type=float, metavar="PSI", help="StyleGAN2's psi, 0 (the mean face) to 1")
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"))
+
+
+def _add_models(commands, parser_class) -> None:
+    words = "what weight files there are, and what a file is"
+    models = commands.add_parser("models", help=words, prog="hyper-tools models")
+    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=parser_class)
+
+    actions.add_parser("list", help="the published files: name, size, licence, page, checksum")
+
+    inspect = actions.add_parser("inspect", help="what a weight file is")
+    inspect.add_argument("file", metavar="FILE")
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+
+    verify = actions.add_parser("verify", help="compare a file's checksum")
+    verify.add_argument("file", metavar="FILE")
+    verify.add_argument("--sha256", metavar="HEX", help="what it should be (default: what is known of the file's name)")
+    verify.add_argument("--as", dest="key", metavar="NAME", help="compare with this published file")
+
+    convert = actions.add_parser("convert", help="into safetensors: no code, quick to read")
+    convert.add_argument("file", metavar="FILE")
+    convert.add_argument("--out", required=True, metavar="FILE", help="ends in .safetensors")
+    convert.add_argument("--member", metavar="NAME", help="which network of a checkpoint (default: the average)")
+
+    fetch = actions.add_parser("fetch", help="download a file, resuming what broke off, and verify it")
+    fetch.add_argument("what", metavar="NAME|URL", help="a published file's name, or an address")
+    fetch.add_argument("--url", help="the address of a published file, as its authors' page says")
+    fetch.add_argument("--out", default=".", metavar="DIR|FILE", help="where to (default: here)")
+    fetch.add_argument("--sha256", metavar="HEX", help="what it should be (default: what is known)")
 
 
 def _simulate(parsed) -> int:
@@ -70,7 +136,13 @@ def _simulate(parsed) -> int:
 
     settings = build_section(SimulateSettings, values_of(parsed, SimulateSettings))
     check(settings)
-    out = run_simulation(Path(parsed.out), settings, progress=print)
+    out = run_simulation(
+        Path(parsed.out),
+        settings,
+        progress=print,
+        weights=Path(parsed.weights) if parsed.weights else None,
+        drawing=_drawing_of(parsed),
+    )
     print(f"made {out}")
     return 0
 
@@ -78,18 +150,27 @@ def _simulate(parsed) -> int:
 def _generate(parsed) -> int:
     from pathlib import Path
 
-    from hyper_bids.workflow.pictures import generate_pictures
+    from hyper_bids.workflow.pictures import PictureRequest, generate_pictures
 
-    count = generate_pictures(
+    request = PictureRequest(
         parsed.generator,
-        Path(parsed.latents),
-        Path(parsed.out),
         weights=Path(parsed.weights) if parsed.weights else None,
-        shape=parsed.shape,
-        device=parsed.device,
+        shape=tuple(parsed.shape or ()),
+        compiled=parsed.compile,
+        latent=parsed.latent,
+        layer=parsed.layer,
+        attributes=tuple(Path(name) for name in parsed.attributes),
+        edits=tuple(parsed.edit),
+        keep=tuple(parsed.keep),
+        **_drawing_of(parsed),
     )
+    count = generate_pictures(request, Path(parsed.latents), Path(parsed.out))
     print(f"{count} pictures in {parsed.out}")
     return 0
+
+
+def _drawing_of(parsed) -> dict:
+    return {name: getattr(parsed, name) for name in ("resolution", "precision", "truncation", "device")}
 
 
 def _train(parsed) -> int:
@@ -103,7 +184,53 @@ def _train(parsed) -> int:
     return 0
 
 
-COMMANDS = {"simulate": _simulate, "generate": _generate, "train": _train}
+def _models(parsed) -> int:
+    from pathlib import Path
+
+    from hyper_bids.workflow import models
+
+    if parsed.action == "list":
+        print("\n".join(models.list_published()))
+    elif parsed.action == "inspect":
+        _print_found(models.inspect_file(Path(parsed.file)), parsed.json)
+    elif parsed.action == "verify":
+        print(models.verify_file(Path(parsed.file), parsed.sha256, parsed.key))
+    elif parsed.action == "convert":
+        print(models.convert_file(Path(parsed.file), Path(parsed.out), parsed.member))
+    else:
+        fetched = models.fetch_file(parsed.what, Path(parsed.out), url=parsed.url, sha256=parsed.sha256, say=print)
+        print(fetched)
+    return 0
+
+
+def _print_found(found: dict, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for name, value in found.items():
+        for number, line in enumerate(value if isinstance(value, list) and name == "Notes" else [value]):
+            print(f"{name if number == 0 else '':<12}{line}")
+
+
+def _import_hyper(parsed) -> int:
+    from pathlib import Path
+
+    from hyper_bids.workflow.import_hyper import import_hyper
+
+    out = import_hyper([Path(name) for name in parsed.files], Path(parsed.out))
+    print(f"made {out}; decode it with: hyper {out} OUTPUT participant --responses {out / 'derivatives' / 'responses'}")
+    return 0
+
+
+COMMANDS = {
+    "simulate": _simulate,
+    "generate": _generate,
+    "train": _train,
+    "models": _models,
+    "import-hyper": _import_hyper,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

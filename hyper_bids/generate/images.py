@@ -23,6 +23,9 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", 
 MAX_PIXELS = 64_000_000
 """A file that claims more than this is refused before it is decoded (decompression bombs)."""
 
+PIXELS_AT_ONCE = 4 << 20
+"""Pixels of float images held at a time: 4 images of 1024 x 1024, 50 MB, and twice that while they are rounded."""
+
 
 def read_image(path: Path) -> np.ndarray:
     """Return an image file as ``(height, width, 3)`` uint8 RGB.
@@ -100,7 +103,9 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
 
 
 def render(generator: Generator, latents: Latents, batch: int = 64) -> Images:
-    """Generate the images of labelled latents, ``batch`` at a time, and convert them to `Images`.
+    """Generate the images of labelled latents and convert them to `Images`.
+
+    They are made ``batch`` at a time, or as few as fit in `PIXELS_AT_ONCE`; the first is made alone to know its size.
 
     Raises
     ------
@@ -114,14 +119,16 @@ def render(generator: Generator, latents: Latents, batch: int = 64) -> Images:
         )
     if not latents.stimuli:
         raise InconsistentInput(f"Latents {latents.space}: nothing to generate images from.")
-    pixels = []
-    for start in range(0, len(latents.stimuli), batch):
-        stimuli = latents.stimuli[start : start + batch]
-        made = np.asarray(generator.generate(latents.values[start : start + batch]))
+    pixels: list[np.ndarray] = []
+    start, step = 0, 1
+    while start < len(latents.stimuli):
+        stimuli = latents.stimuli[start : start + step]
+        made = np.asarray(generator.generate(latents.values[start : start + step]))
         if made.ndim != 4 or made.shape[0] != len(stimuli) or made.shape[3] != 3:
             raise InconsistentInput(
                 f"Generator of space {generator.space!r} returned shape {made.shape} "
                 f"for {len(stimuli)} rows; it must return ({len(stimuli)}, height, width, 3)."
             )
         pixels.append(Images.from_float(made, generator.range, stimuli).pixels)
+        start, step = start + len(stimuli), max(1, min(batch, PIXELS_AT_ONCE // (made.shape[1] * made.shape[2])))
     return Images(np.concatenate(pixels), latents.stimuli)

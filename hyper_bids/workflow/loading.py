@@ -25,19 +25,23 @@ class Loaded:
 def check_named(settings: Settings) -> None:
     """Find out now whether the files and plugins that the options name are there."""
     from hyper_bids.decode import DECODERS
-    from hyper_bids.generate import GENERATORS
+    from hyper_bids.generate import BY_CONTENT, GENERATORS, weight_files
     from hyper_bids.inputs.confounds import parse_strategy
 
     parse_strategy(settings.glm.confounds, settings.glm.confound_columns)
-    paths = [("--mask", settings.select.mask), ("--weights", settings.generate.weights)]
+    paths = [("--mask", settings.select.mask)]
     paths.append(("--responses", settings.inputs.responses))
     paths += [("--attributes", Path(name)) for name in settings.evaluate.attributes]
     for flag, path in paths:
         if path is not None and not path.exists():
             raise MissingFiles(f"{flag} {path} does not exist.")
+    weights = settings.generate.weights
+    if weights is not None and not weights.is_dir() and not weight_files(weights):
+        flag = "--generator" if settings.generate.generator == BY_CONTENT else "--weights"
+        raise MissingFiles(f"{flag} {weights} does not exist.")
     for name in settings.decode.decoder:
         resolve(name, DECODERS, "decoder", ("fit", "predict"))
-    if settings.generate.generator not in (None, "none"):
+    if settings.generate.generator not in (None, "none", BY_CONTENT):
         resolve(settings.generate.generator, GENERATORS, "generator", ("generate",))
 
 

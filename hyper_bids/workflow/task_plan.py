@@ -13,7 +13,7 @@ from typing import Any
 
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
-from hyper_bids.generate import built_in, make_generator
+from hyper_bids.generate import BY_CONTENT, architecture_of, built_in, make_generator, needs_weights, weight_files
 from hyper_bids.inputs.atlas import atlas_files, parse_roi
 from hyper_bids.inputs.attributes import read_directions
 from hyper_bids.inputs.confounds import sidecar
@@ -484,6 +484,7 @@ class TaskPlan:
                 declaration=self.task.declaration.get("Generator") or {},
                 weights=self.settings.generate.weights,
                 device="cpu",
+                **_generator_options(self.settings),
             )
         read_directions([Path(path) for path in self.settings.evaluate.attributes], n_latents)
         header = read_header(self.task.reference)
@@ -497,6 +498,7 @@ class TaskPlan:
         return {
             "generator": self.generator, "declaration": self.task.declaration, "device": self.device,
             "weights": _text(weights), "weights_digest": _weights_digest(weights),
+            "options": _generator_options(self.settings),
         }  # fmt: skip
 
     def _stimulus_files(self, paths: Mapping[str, str]) -> dict[str, str]:
@@ -536,27 +538,45 @@ class TaskPlan:
 
 
 def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, str]:
-    """Return the generator's name, or None and why there are no pictures."""
+    """Return the generator's name, or None and why there are no pictures.
+
+    Weights that no name goes with say by their content which generator they are for.
+
+    Raises
+    ------
+    MissingFiles, InconsistentInput
+        The weights cannot be read, or are of no generator known here.
+    """
     wanted, weights = settings.generate.generator, settings.generate.weights
     declared = (task.declaration.get("Generator") or {}).get("Name")
     if wanted == "none":
         return None, "No pictures: --generator none was asked for."
+    if wanted == BY_CONTENT and weights is not None:
+        return architecture_of(weights), ""
     if wanted is not None:
         return wanted, ""
+    if declared is not None and ":" in declared:
+        return None, (
+            f"No pictures: code named in a dataset ({declared}) is not run; pass --generator {declared} to allow it."
+        )
+    if weights is not None and (declared is None or not built_in(declared)):
+        return architecture_of(weights), ""
     if declared is None:
         return None, (
             f"No pictures: latent space {task.space} names no generator in the events sidecar, "
             "and no --generator was given."
         )
-    if not built_in(declared) and ":" not in declared:
+    if not built_in(declared):
         return None, f"No pictures: generator {declared!r} of latent space {task.space} is not built in."
-    if ":" in declared:
-        return None, (
-            f"No pictures: code named in a dataset ({declared}) is not run; pass --generator {declared} to allow it."
-        )
-    if declared == "eigenface" and weights is None and settings.inputs.encoder is None:
-        return None, f"No pictures: generator eigenface of latent space {task.space} needs --weights."
+    if needs_weights(declared) and weights is None and settings.inputs.encoder is None:
+        return None, f"No pictures: generator {declared} of latent space {task.space} needs --weights."
     return declared, ""
+
+
+def _generator_options(settings: Settings) -> dict[str, Any]:
+    """How the network is run, as keywords of `make_generator`."""
+    generate = settings.generate
+    return {"resolution": generate.resolution, "precision": generate.precision, "truncation": generate.truncation}
 
 
 def needs_generator(decoder: str, settings: Settings) -> bool:
@@ -569,11 +589,9 @@ def _text(path: Path | None) -> str | None:
 
 
 def _weights_digest(weights: Path | None) -> str | None:
-    if weights is None or not weights.exists():
-        return None
-    if weights.is_file():
-        return checksum(weights)
-    listing = sorted(os.path.join(folder, name) for folder, _, names in os.walk(weights) for name in names)
-    return hashlib.sha256(json.dumps([(name, checksum(Path(name))) for name in listing]).encode()).hexdigest()
-
-
+    """SHA-256 of the weights: of the one file, or of the names and digests of several."""
+    found = [] if weights is None else weight_files(weights)
+    if len(found) == 1 and weights is not None and weights.is_file():
+        return checksum(found[0])
+    listing = [(path.name, checksum(path)) for path in found]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest() if listing else None

@@ -39,6 +39,7 @@ def picture_generator(picture: Mapping[str, Any], latents: Latents) -> Any:
         declaration=picture["declaration"].get("Generator") or {},
         weights=Path(picture["weights"]) if picture["weights"] else None,
         device=picture["device"],
+        **picture["options"],
     )
 
 
