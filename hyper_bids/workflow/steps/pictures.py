@@ -86,7 +86,10 @@ def reconstruct(
         "stim_file": column("Picture shown", "relative to stimuli/ of the raw dataset"),
     }
     text = "the generator's picture of the decoded latents (where cross-validated: of their mean over folds)"
-    content = stamp.stamp(Description=text, Generator=picture["generator"], **described)
+    content = stamp.stamp(
+        Description=text, Generator=picture["generator"], GeneratorWeights=picture["weights_digest"],
+        GeneratorOptions=picture["options"], GeneratorNotes=list(getattr(generator, "notes", ())), **described,
+    )  # fmt: skip
     write_json(tree.path(where.name("recon", ".json", **names)), content)
     arrays = {
         "stimuli": np.array(labels), "recon": recon.pixels, "ceiling": ceiling.pixels,

@@ -58,11 +58,9 @@ def fit_run(
 
     def estimates() -> Iterator[tuple[slice, np.ndarray]]:
         for start, part in voxel_parts(mask, n_passes):
-            blocks = masked_blocks(
-                Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"], reuse=True
-            )
-            products = accumulate(blocks, design, label, glm["noise_model"])
-            models = trial_models(design, facts["mode"], glm["lss_rest"], products.columns)
+            blocks = masked_blocks(Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"], reuse=True)
+            products = accumulate(blocks, design, label, glm["noise_model"], np.float32)
+            models = trial_models(design, facts["mode"], glm["lss_rest"], products.basis)
             found = estimate_blocks(products, models, response=glm["response"], noise_model=glm["noise_model"])
             for voxels, values in found:
                 yield slice(start + voxels.start, start + voxels.stop), values
