@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from bids_app.tool_evaluate import add_evaluate, run_evaluate
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a companion command and return its exit code."""
@@ -81,6 +83,7 @@ def make_parser():
     train.add_argument("--size", type=int, default=64, metavar="PIXELS", help="height and width (64)")
 
     _add_models(commands, Parser)
+    add_evaluate(commands)
 
     imported = commands.add_parser(
         "import-hyper", help="HYPER's published data into a dataset for --responses", prog="hyper-tools import-hyper"
@@ -225,6 +228,7 @@ def _import_hyper(parsed) -> int:
 
 
 COMMANDS = {
+    "evaluate": run_evaluate,
     "simulate": _simulate,
     "generate": _generate,
     "train": _train,

@@ -313,6 +313,10 @@ class EvaluateSettings:
     reliability: bool = option(
         True, "reliability of the recordings and noise ceilings, where stimuli are repeated", kind="flag"
     )
+    allow_mixed: bool = option(
+        False, "group: take participants of different versions or settings together, and say so", kind="flag",
+        identity=False,
+    )
     random_seed: int = option(0, "root of every random number", kind="int", metavar="N")
 
 

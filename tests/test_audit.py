@@ -1,54 +1,201 @@
-"""Audits: each light can be red, and is green for an honest result."""
+"""Audits: each light is red for its planted fault, and not for an honest result."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hyper_bids.audit.checks import audit, participation_ratio
+from hyper_bids.audit.baselines import shuffled_error
+from hyper_bids.audit.checks import CHECKS, audit
+from hyper_bids.audit.collapse import outside_span, participation_ratio
+from hyper_bids.audit.evidence import Evidence
+from hyper_bids.audit.nuisance import association, centred, leave_one_out_smoother
+from hyper_bids.audit.overlap import nearest_distances
+
+N, K, TRAINED = 31, 24, 60
+FOLDS = [f"{row % 4}" for row in range(N)]
+
+
+def stat(metric, mean, null, spread=0.02, **more):
+    return {"metric": metric, "mean": mean, "null_mean": null, "null_sd": spread, "p_method": "99 permutations", **more}
 
 
 @pytest.fixture
 def honest(rng):
-    training = rng.normal(size=(60, 24)).astype(np.float32)
-    true = rng.normal(size=(31, 24)).astype(np.float32)
+    training = rng.normal(size=(TRAINED, K)).astype(np.float32)
+    true = rng.normal(size=(N, K)).astype(np.float32)
+    predicted = 0.7 * true + 0.2 * rng.normal(size=true.shape)
     return {
         "true": true,
-        "predicted": 0.7 * true + 0.2 * rng.normal(size=true.shape),
+        "predicted": predicted,
         "training_mean": np.broadcast_to(training.mean(axis=0), true.shape),
-        "nearest": training[:31],
+        "nearest": training[[((row - training) ** 2).sum(axis=1).argmin() for row in predicted]],
         "training": training,
-        "shared_stimuli": [],
-        "cross_validated": False,
-        "alone_difference": 0.0,
-        "constant_latents": [],
-    }
+        "stimuli": [f"face{row}" for row in range(N)],
+        "same_content": [],
+        "stats": [
+            stat("latent_correlation", 0.9, 0.0), stat("pairwise_accuracy", 0.99, 0.5, chance=0.5),
+            stat("ssim", 0.4, 0.2, ceiling=0.8), {"metric": "ssim_zero", "mean": 0.2},
+        ],
+        "nuisances": {"run": np.eye(3)[rng.integers(0, 3, N)], "onset": rng.uniform(0, 300, (N, 1)),
+                      "motion": rng.exponential(0.2, (N, 1))},
+        "tuning": {"folds": [{"inner_folds": "leave one of 6 runs out"}], "decoder": "ridge", "select": "top-z"},
+    }  # fmt: skip
+
+
+def status(evidence, check, **change):
+    return CHECKS[check](Evidence(**{**evidence, **change}))["Status"]
 
 
 def test_an_honest_result_passes_every_check(honest):
-    assert {check["Status"] for check in audit(**honest).values()} == {"PASS"}
+    assert {name: found["Status"] for name, found in audit(Evidence(**honest)).items()} == dict.fromkeys(CHECKS, "PASS")
 
 
 @pytest.mark.parametrize(
-    ("check", "status", "change"),
+    ("check", "wanted", "change"),
     [
-        ("Overlap", "FAIL", {"shared_stimuli": ["a"]}),
+        ("Overlap", "FAIL", {"shared_stimuli": ["face1"]}),
+        ("SameContent", "WARN", {"same_content": ["1 picture is in both."]}),
         ("SingleItem", "FAIL", {"alone_difference": 0.3}),
         ("ConstantLatents", "WARN", {"constant_latents": [2]}),
-        ("DataScale", "WARN", {"training": np.ones((3, 24), np.float32)}),
-        ("DimensionCollapse", "WARN", {"predicted": np.outer(np.arange(31.0), np.ones(24))}),
-        ("Baselines", "WARN", {"predicted": np.full((31, 24), 5.0)}),
-        ("NullDistribution", "WARN", {"null_notices": ["Null: 99 instead of 1000 permutations."]}),
+        ("DataScale", "WARN", {"training": np.eye(3, K, dtype=np.float32)}),
+        ("DimensionCollapse", "WARN", {"predicted": np.outer(np.arange(float(N)), np.ones(K))}),
+        ("Baselines", "WARN", {"predicted": np.full((N, K), 5.0)}),
+        ("Tuning", "NOTE", {"tuning": {"mask": True, "folds": [], "decoder": "ridge", "select": "all"}}),
+        ("Tuning", "NOTE", {"tuning": {"folds": [], "decoder": "mine:Decoder", "select": "all"}}),
+        ("Tuning", "NOTE", {"tuning": {"encoder": "eigenface", "folds": [], "decoder": "ols", "select": "all"},
+                            "folds": FOLDS}),
+        ("ShuffledResponses", "WARN", {"stats": [stat("latent_correlation", 0.01, 0.0)]}),
+        ("ChanceLevel", "NOTE", {"stats": [stat("pairwise_accuracy", 0.9, 0.58)]}),
+        ("ImageCeiling", "WARN", {"stats": [stat("ssim", 0.9, 0.2, ceiling=0.8)]}),
+        ("ImageCeiling", "WARN",
+         {"stats": [stat("ssim", 0.3, 0.2, ceiling=0.8), {"metric": "ssim_random", "mean": 0.31}]}),
+        ("ImageCeiling", "WARN",
+         {"stats": [stat("ssim", 0.1, 0.2, ceiling=0.2), {"metric": "ssim_zero", "mean": 0.3}]}),
+    ],
+)  # fmt: skip
+def test_each_check_sees_its_fault(honest, check, wanted, change):
+    assert status(honest, check, **change) == wanted
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("SameContent", {"same_content": None}),
+        ("Tuning", {"tuning": None}),
+        ("ShuffledResponses", {"stats": []}),
+        ("ChanceLevel", {"stats": []}),
+        ("ImageCeiling", {"stats": [stat("ssim", 0.4, 0.2)]}),
+        ("Nuisance", {"nuisances": {}, "nuisances_missing": {"run": "there is one run"}}),
+        ("Nuisance", {"nuisances": {"run": np.ones((N, 2))}}),
+        ("Novelty", {"shared_stimuli": [f"face{row}" for row in range(N)]}),
     ],
 )
-def test_each_check_sees_its_fault(honest, check, status, change):
-    assert audit(**{**honest, **change})[check]["Status"] == status
+def test_what_cannot_be_assessed_says_so_and_does_not_pass(honest, check, change):
+    found = CHECKS[check](Evidence(**{**honest, **change}))
+    assert found["Status"] == "N/A" and found["Text"].startswith("not assessed: ")
 
 
-def test_a_test_stimulus_with_training_latents_is_seen(honest):
+def test_too_few_permutations_are_told(honest):
+    found = audit(Evidence(**honest, null_notices=["Null: 99 instead of 1000."]))["NullDistribution"]
+    assert found == {"Status": "WARN", "Text": "Null: 99 instead of 1000."}
+
+
+@pytest.mark.parametrize(("noise", "wanted"), [(0.0, "exactly the"), (1e-3, "almost the")])
+def test_a_test_stimulus_with_training_latents_is_seen_and_named(honest, rng, noise, wanted):
     honest["true"] = honest["true"].copy()
-    honest["true"][3] = honest["training"][17]
-    assert audit(**honest)["SameLatents"]["Status"] == "WARN"
+    honest["true"][3] = honest["training"][17] + noise * rng.normal(size=K)
+    found = CHECKS["SameLatents"](Evidence(**honest))
+    assert found["Status"] == "WARN" and found["Stimuli"] == ["face3"] and wanted in found["Text"]
+
+
+def test_one_latent_with_many_stimuli_has_close_neighbours_by_chance(honest, rng):
+    change = {name: rng.normal(size=(n, 1)) for name, n in (("true", N), ("training", 400))}
+    assert status(honest, "SameLatents", **change) == "PASS"
+
+
+def test_a_decoder_that_retrieves_is_not_novel(honest):
+    """Predictions that are training exemplars, near to the truth or not."""
+    assert status(honest, "Novelty", predicted=honest["nearest"]) == "WARN"
+    mixed = Evidence(**{**honest, "folds": ["a"] * N, "stimuli": [f"face{row // 2}" for row in range(N)]})
+    assert mixed.unseen.all(), "both rows of a stimulus are in one fold: no decoder saw it"
+
+
+def test_rows_of_stimuli_that_come_in_several_folds_are_not_unseen(honest):
+    stimuli = ["face0", "face0", *honest["stimuli"][2:]]
+    unseen = Evidence(**{**honest, "folds": FOLDS, "stimuli": stimuli}).unseen
+    assert not unseen[:2].any() and unseen[2:].all()
+
+
+@pytest.mark.parametrize("name", ["run", "onset", "motion"])
+def test_a_nuisance_that_leaks_into_the_predictions_is_caught(honest, rng, name):
+    nuisance = honest["nuisances"][name]
+    scaled = (nuisance - nuisance.mean(axis=0)) / nuisance.std()
+    leak = scaled @ rng.normal(size=(nuisance.shape[1], K))
+    found = CHECKS["Nuisance"](Evidence(**{**honest, "predicted": honest["predicted"] + 0.3 * leak}))
+    assert found["Status"] == "WARN" and f"The decoded latents carry {name}:" in found["Text"]
+
+
+def test_stimuli_that_differ_between_runs_by_design_are_told_apart_from_a_leak(honest, rng):
+    runs = np.eye(2)[np.arange(N) % 2]
+    true = honest["true"] + 1.5 * runs @ rng.normal(size=(2, K))
+    predicted = 0.7 * true + 0.2 * rng.normal(size=true.shape)
+    found = CHECKS["Nuisance"](Evidence(**{**honest, "true": true, "predicted": predicted, "nuisances": {"run": runs}}))
+    assert found["Status"] == "NOTE" and "By design" in found["Text"]
+
+
+def test_in_folds_that_are_runs_the_run_is_not_asked(honest):
+    runs = np.eye(4)[np.arange(N) % 4]
+    found = CHECKS["Nuisance"](Evidence(**{**honest, "folds": FOLDS, "nuisances": {"run": runs}}))
+    assert found["Status"] == "N/A" and "the same in every test row of a fold" in found["Text"]
+
+
+def test_nuisances_of_noise_are_flagged_as_often_as_p_says():
+    rng = np.random.default_rng(4)
+    p = []
+    for _ in range(200):
+        values, target = (centred(rng.normal(size=(14, k)), np.zeros(14)) for k in (6, 1))
+        p.append(association(values, target, np.zeros(14), rng, 99)[1])
+    assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.09  # 0.05 and 2.6 standard errors
+
+
+def test_the_smoother_equals_leaving_rows_out(rng):
+    """Closed form against scikit-learn's ridge, refitted without each row."""
+    from sklearn.linear_model import Ridge
+
+    values, target = centred(rng.normal(size=(13, 5)), np.zeros(13)), rng.normal(size=13)
+    penalty = (values**2).sum() / 13
+    smoothed = leave_one_out_smoother(values) @ target
+    for row in (0, 7, 12):
+        keep = np.arange(13) != row
+        # the closed form keeps the centre of all rows, as an intercept that is fitted does not: it is a column here
+        design = np.column_stack([values, np.full(13, 1e6)])
+        wanted = Ridge(penalty, fit_intercept=False).fit(design[keep], target[keep]).predict(design[row : row + 1])[0]
+        assert smoothed[row] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_shuffled_error_equals_a_loop_over_pairs(honest):
+    true, predicted, own = honest["true"], honest["predicted"], np.arange(N) // 3
+    pairs = [(i, j) for i in range(N) for j in range(N) if own[i] != own[j]]
+    wanted = np.mean([((true[i] - predicted[j]) ** 2).mean() for i, j in pairs])
+    assert shuffled_error(true, predicted, own) == pytest.approx(wanted)
+
+
+def test_nearest_distances_equal_scipy(rng):
+    from scipy.spatial.distance import cdist
+
+    one, other = rng.normal(size=(7, 4)) + 1e3, rng.normal(size=(11, 4)) + 1e3
+    np.testing.assert_allclose(nearest_distances(one, other), cdist(one, other).min(axis=1), rtol=1e-6)
+    own = cdist(other, other) + np.diag(np.full(11, np.inf))
+    np.testing.assert_allclose(nearest_distances(other, other, exclude_self=True), own.min(axis=1), rtol=1e-6)
+
+
+def test_variance_outside_the_span_of_training(rng):
+    training = np.zeros((5, 9))
+    training[:, :3] = rng.normal(size=(5, 3))
+    inside = training.mean(axis=0) + np.eye(9)[:3]
+    assert outside_span(inside, training) == pytest.approx(0.0, abs=1e-12)
+    assert outside_span(training.mean(axis=0) + np.eye(9)[3:], training) == pytest.approx(1.0)
 
 
 def test_participation_ratio_does_not_depend_on_which_side_is_longer(rng):
@@ -63,5 +210,5 @@ def test_participation_ratio_does_not_depend_on_which_side_is_longer(rng):
 def test_dimensions_that_cannot_be_counted_do_not_pass(honest, rows, why):
     for name in ("true", "predicted", "training_mean", "nearest"):
         honest[name] = np.repeat(honest[name][:1], rows, axis=0)
-    found = audit(**honest)["DimensionCollapse"]
+    found = CHECKS["DimensionCollapse"](Evidence(**{**honest, "stimuli": honest["stimuli"][:rows]}))
     assert found["Status"] == "N/A" and why in found["Text"]

@@ -76,14 +76,15 @@ def stouffer_two_sided(p_values: np.ndarray, signs: np.ndarray) -> float:
     return min(1.0, 2 * min(upper, lower))
 
 
-def _stimulus_means(metrics: Mapping[str, pd.DataFrame], metric: str) -> list[pd.Series]:
+def _per_stimulus(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over folds of every number in a table of scores, one row a stimulus, sorted."""
+    return table.groupby("stimulus_id", sort=True).mean(numeric_only=True)
+
+
+def _stimulus_means(means: Mapping[str, pd.DataFrame], metric: str) -> list[pd.Series]:
     """Per-stimulus means of one metric, one series per participant that has any."""
-    means = [
-        table.groupby("stimulus_id", sort=True)[metric].mean().dropna()
-        for table in metrics.values()
-        if metric in table.columns
-    ]
-    return [series for series in means if len(series)]
+    found = [table[metric].dropna() for table in means.values() if metric in table.columns]
+    return [series for series in found if len(series)]
 
 
 def group_interval(
@@ -137,8 +138,8 @@ def _combined_p(rows: pd.DataFrame, metric: str) -> tuple[float, str]:
     return p, f"{sides}Stouffer's method over {len(tested)} participants{few}, {below} of them with p < 0.05"
 
 
-def _interval(metrics: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int, seed: int) -> tuple[float, float]:
-    series = _stimulus_means(metrics, metric)
+def _interval(means: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int, seed: int) -> tuple[float, float]:
+    series = _stimulus_means(means, metric)
     shared = bool(series) and all(s.index.equals(series[0].index) for s in series)
     rng = generator(seed, "evaluate", "group bootstrap", metric)
     values = [s.to_numpy(float) for s in series]
@@ -146,12 +147,12 @@ def _interval(metrics: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int
 
 
 def _group_row(
-    metric: str, rows: pd.DataFrame, metrics: Mapping[str, pd.DataFrame], n_bootstrap: int, seed: int
+    metric: str, rows: pd.DataFrame, per_stimulus: Mapping[str, pd.DataFrame], n_bootstrap: int, seed: int
 ) -> dict[str, object]:
     known = rows[rows["mean"].notna()]
     means = known["mean"].to_numpy(float)
     m = len(means)
-    low, high = _interval(metrics, metric, n_bootstrap, seed)
+    low, high = _interval(per_stimulus, metric, n_bootstrap, seed)
     p, method = _combined_p(rows, metric)
     spread = rows["null_sd"].dropna().to_numpy(float)
     return {
@@ -206,8 +207,9 @@ def group_stats(
         part.insert(0, "participant_id", participant)
         parts.append(part)
     everyone = pd.concat(parts, ignore_index=True)
+    means = {participant: _per_stimulus(table) for participant, table in metrics.items()}
     rows = [
-        _group_row(metric, found, metrics, n_bootstrap, seed)
+        _group_row(metric, found, means, n_bootstrap, seed)
         for metric, found in everyone.groupby("metric", sort=False)
     ]
     group = pd.DataFrame(rows, columns=list(everyone.columns))

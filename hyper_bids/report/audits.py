@@ -10,14 +10,25 @@ from typing import Any
 TITLES = {
     "Overlap": "Training and test set are apart",
     "SameLatents": "No latents shared between the sets",
+    "SameContent": "No picture in both sets under two names",
+    "Tuning": "Nothing tuned on test stimuli",
+    "ShuffledResponses": "Better than with shuffled responses",
+    "ChanceLevel": "Chance level of identification",
+    "ImageCeiling": "Pictures below those of the true latents",
+    "Novelty": "Nearer to the truth than to what was trained on",
+    "Nuisance": "No run, onset or motion in what is decoded",
     "DataScale": "Enough training stimuli for the latents",
     "DimensionCollapse": "Predictions vary in many dimensions",
     "SingleItem": "Every trial is predicted alone",
     "ConstantLatents": "Every latent varies in training",
     "NullDistribution": "Number of permutations",
     "Baselines": "Closer to the truth than a guess",
+    "Copies": "Predictions are no copies of the truth",
 }
-LIGHTS = {"FAIL": ("fail", "✕"), "WARN": ("warning", "!"), "PASS": ("pass", "✓"), "N/A": ("not computed", "·")}
+LIGHTS = {
+    "FAIL": ("fail", "✕"), "WARN": ("warning", "!"), "NOTE": ("notice", "i"), "PASS": ("pass", "✓"),
+    "N/A": ("not computed", "·"),
+}  # fmt: skip
 """Status of a check -> its word and its sign, in the order in which a reader wants them."""
 
 

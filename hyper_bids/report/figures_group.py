@@ -44,3 +44,30 @@ def participants_figure(
         if axes.get_legend_handles_labels()[0]:
             figure.legend(loc="outside upper left", ncols=2)
         return draw(figure)
+
+
+def distribution_figure(title: str, means: np.ndarray, group: dict[str, float]) -> Drawing:
+    """Draw one metric of many participants: how their means are distributed, the group's mean and its interval.
+
+    Parameters
+    ----------
+    means : (m,) one a participant
+    group : mean, ci_low, ci_high, null_mean, null_sd, chance; NaN where unknown
+    """
+    with style():
+        figure = new_figure(440, 220)
+        axes = figure.subplots()
+        axes.hist(means, bins=30, color=BLUE, alpha=0.6, label=f"{len(means)} participants")
+        if np.isfinite(group["ci_low"]) and np.isfinite(group["ci_high"]):
+            axes.axvspan(group["ci_low"], group["ci_high"], color=BLUE, alpha=0.2)
+        axes.axvline(group["mean"], color=BLUE, linewidth=2, label="group")
+        if np.isfinite(group["chance"]):
+            axes.axvline(group["chance"], color=GREY, linestyle=":", label=f"chance {group['chance']:.2f}")
+        if np.isfinite(group["null_mean"]):
+            axes.axvline(group["null_mean"], color=ORANGE, label="permuted")
+        axes.set_xlabel(title)
+        axes.set_ylabel("participants")
+        axes.grid(axis="y", color="#eef0f3")
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside upper left", ncols=2)
+        return draw(figure)

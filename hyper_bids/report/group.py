@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.names import Scope, label
 from hyper_bids.derivatives.write import write_text
 from hyper_bids.report import pictures, summary
-from hyper_bids.report.figures_group import participants_figure
+from hyper_bids.report.figures_group import distribution_figure, participants_figure
+from hyper_bids.report.group_tables import comparison_part, covariate_table
 from hyper_bids.report.page import PlacedFigure, place, render
 from hyper_bids.report.read import read_table
 from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, number
+from hyper_bids.report.tables import Table
 from hyper_bids.report.thumbnails import Quality, Thumbnail, read_picture
 from hyper_bids.report.words import combined_floor, smallest_possible_p
 
@@ -29,6 +31,15 @@ if TYPE_CHECKING:
 GROUP = "group"
 FIGURES = ("latent_correlation", "pairwise_accuracy", "top1", "ssim")
 """Metrics that are drawn; the table has them all."""
+
+MANY = 40
+"""Participants from whom on single ones are no longer drawn beside each other."""
+
+LISTED = 200
+"""Participants in the table of the page; the files have all."""
+
+SIDE_BY_SIDE = 12
+"""Participants whose reconstructions are shown."""
 
 COLUMNS = ("mean", "sem", "ci_low", "ci_high", "null_mean", "null_sd", "chance")
 
@@ -62,16 +73,24 @@ class GroupPart:
     cards: list[GroupCard]
     n_shared: int
     sorted_by: str
+    words: list[str]
+    covariates: Table | None
+    n_people: int
 
 
-def write_group_report(output: Path, tables: list[dict[str, Any]]) -> Path:
+def write_group_report(
+    output: Path, tables: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]] = ()
+) -> Path:
     """Write ``group.html`` into the output folder.
 
     Parameters
     ----------
     output : the output dataset; reconstructions and ``recon.tsv`` are read from it
     tables : one per task, space, model and latent space: ``task``, ``space``, ``resolution``, ``model``,
-        ``desc``, ``metrics`` (groupmetrics), ``stats`` (groupstats), ``notices``
+        ``desc``, ``metrics`` (groupmetrics), ``stats`` (groupstats), ``notices``; where there are,
+        ``words`` (what so many participants can show) and ``covariates`` (groupcovariates)
+    comparisons : one per set of decoders or latent spaces: the names, ``what``, ``models``, ``table``
+        (groupcomparison), ``words``, ``notices``
 
     Returns
     -------
@@ -89,6 +108,7 @@ def write_group_report(output: Path, tables: list[dict[str, Any]]) -> Path:
         name=str(description.get("Name", "hyper")).removeprefix("hyper: "),
         version=__version__,
         parts=parts,
+        comparisons=[comparison_part(made) for made in comparisons],
         several=len(parts) > 1,
         notices=notices,
         raw=str(raw or "unknown"),
@@ -120,7 +140,8 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
     rows, _ = main_rows(together)
     finding, line = _line(rows, len(people))
     found_attributes = attribute_rows(together)
-    own = {who: {row.metric: row for row in main_rows(stats[stats["participant_id"] == who])[0]} for who in people}
+    tables = dict(list(stats.groupby("participant_id", sort=False)))
+    own = {who: {row.metric: row for row in main_rows(tables[who])[0]} for who in people[:LISTED]}
     title = f"{table['task']}, {table['model']}, {table['desc']}"
     if table["space"]:
         title += f", {table['space']}"
@@ -135,7 +156,7 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
         line=line,
         sentences=[*(row.sentence for row in told), *([about] if about else [])],
         notices=[str(notice) for notice in table.get("notices", [])],
-        participants=[_person(output, who, own[who], rows) for who in people],
+        participants=[_person(output, who, own[who], rows) for who in people[:LISTED]],
         columns=[row.name for row in rows],
         rows=rows,
         attributes=found_attributes,
@@ -143,6 +164,9 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
         cards=cards,
         n_shared=n_shared,
         sorted_by=column.replace("_", " "),
+        words=[str(sentence) for sentence in table.get("words", ())],
+        covariates=covariate_table(table.get("covariates")),
+        n_people=len(people),
     )
 
 
@@ -190,13 +214,17 @@ def _figures(stats: pd.DataFrame, people: list[str], rows: list[ScoreRow]) -> li
             continue
         here = stats[stats["metric"] == row.metric].set_index("participant_id")
         shown = [who for who in people if who in here.index and known(here.loc[who, "mean"])]
-        drawing = participants_figure(
-            row.name,
-            [f"sub-{who.removeprefix('sub-')}" for who in shown],
-            [_record(here.loc[who]) for who in shown],
-            _record(here.loc[GROUP]),
-        )
-        caption = f"{row.sentence} Bars are 95 % intervals over stimuli (group: over stimuli and participants)."
+        if len(shown) > MANY:
+            drawing = distribution_figure(row.name, here.loc[shown, "mean"].to_numpy(float), _record(here.loc[GROUP]))
+            caption = f"{row.sentence} Each participant's mean; the group's 95 % interval is shaded."
+        else:
+            drawing = participants_figure(
+                row.name,
+                [f"sub-{who.removeprefix('sub-')}" for who in shown],
+                [_record(here.loc[who]) for who in shown],
+                _record(here.loc[GROUP]),
+            )
+            caption = f"{row.sentence} Bars are 95 % intervals over stimuli (group: over stimuli and participants)."
         placed.append(place(drawing, f"{row.name} of every participant and of the group", caption))
     return placed
 
@@ -239,8 +267,10 @@ def _shared_metrics(metrics: pd.DataFrame, shared: set[str]) -> pd.DataFrame:
 
 def _listings(output: Path, table: Mapping[str, Any], people: list[str]) -> dict[str, dict[str, tuple[str, str]]]:
     """Return participant -> stimulus -> (reconstruction, stimulus file), for those who have reconstructions."""
-    found = {}
+    found: dict[str, dict[str, tuple[str, str]]] = {}
     for who in people:
+        if len(found) == SIDE_BY_SIDE:
+            break
         bare = who.removeprefix("sub-")
         scope = Scope(bare, table["task"], table["space"] or None, table["resolution"] or None)
         path = output / scope.name("recon", ".tsv", model=table["model"], desc=table["desc"])

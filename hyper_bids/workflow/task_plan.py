@@ -40,6 +40,8 @@ from hyper_bids.workflow.plan import Output, Source, Step
 from hyper_bids.workflow.steps.decoding import LAYER_DECODERS
 
 STEPS = "hyper_bids.workflow.steps"
+SAME_CONTENT = "have the same content as one to train on"
+"""What `inputs.task` says where a picture is in both sets under two names."""
 
 
 def fingerprints(paths: Iterable[Path]) -> dict[str, str]:
@@ -450,9 +452,9 @@ class TaskPlan:
             self.pictures.append(([self.task.task, model], extra["pictures"]))
         self._add(
             self.name("evaluate", model), "evaluate", f"evaluation of {decoder}",
-            inputs={**predictions, **extra, "stimuli": self.stimuli},
+            inputs={**predictions, **extra, "stimuli": self.stimuli, "trials": self.trials},
             params={
-                "decoder": decoder, "protocol": self.settings.evaluate.protocol,
+                "decoder": decoder, "protocol": self.settings.evaluate.protocol, **self._audited(),
                 "cross_validated": bool(self.cross_validate), "picture": picture,
                 "declaration": self.task.declaration, "stimulus_paths": paths,
                 "attributes": attributes,
@@ -463,6 +465,18 @@ class TaskPlan:
             outputs=("tree",),
             mem_gb=1.2,
         )  # fmt: skip
+
+    def _audited(self) -> dict[str, Any]:
+        """What the audits ask about besides the results: overlap by content, tuning, motion."""
+        select, found = self.settings.select, [text for text in self.task.notices if SAME_CONTENT in text]
+        return {
+            "same_content": found if found or self.task.image_files else None,
+            "recordings": [self._recording(item, "confounds") for item in self.task.recordings],
+            "tuning": {
+                "select": select.select, "mask": select.mask is not None, "roi": select.roi is not None,
+                "encoder": self.settings.inputs.encoder, "parameters": bool(self.settings.decode.parameters),
+            },
+        }  # fmt: skip
 
     def _tested(self) -> set[str]:
         samples = self.task.trials[self.task.trials["role"] == "sample"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.further import Further
+from hyper_bids.workflow.steps.nuisances import nuisances_of
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 from hyper_bids.workflow.steps.pictures import shown_pictures
 
@@ -24,12 +25,16 @@ def evaluate(
     stimulus_paths: Mapping[str, str], stimuli: Path, protocol: str | None,
     attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
     out_dir: Path, pictures: Path | None = None, draws: Path | None = None, null_facts: Path | None = None,
+    trials: Path | None = None, recordings: Sequence[Mapping[str, Any]] = (),
+    same_content: Sequence[str] | None = None, tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
+    ``trials`` (all events), ``recordings`` (with their confounds), ``same_content`` (what was found when pictures
+    were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits.
+
     Output: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables).
     """
-    from hyper_bids.audit.checks import audit
     from hyper_bids.evaluate.decoded import Decoded, compare_images
     from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
     from hyper_bids.evaluate.participant import participant_metrics
@@ -88,22 +93,54 @@ def evaluate(
     further.attributes(decoded, decoded.directions or {})
     if recon is not None:
         further.protocol(protocol, shown, recon)
-    facts = files.load_json(decoder_facts)
-    checks = audit(
-        true=decoded.true,
-        predicted=values,
-        training_mean=held["training_mean"],
-        nearest=held["nearest"],
-        training=training,
+    further.covariates(decoded.tested, files.load_table(stimuli), stimulus_paths)
+    checks = _audits(
+        decoded, held, files.load_json(decoder_facts), space.rows(trained), stats,
         shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
-        cross_validated=cross_validated,
-        alone_difference=facts["alone_difference"],
-        constant_latents=facts["constant_latents"],
         null_notices=files.load_json(null_facts)["notices"] if null_facts is not None else [],
-    )
+        nuisances=_nuisances(table, trials, recordings, cross_validated),
+        same_content=same_content, tuning=tuning, seed=provenance["seed"],
+        normal_prior=declaration.get("Distribution") == "normal",
+    )  # fmt: skip
     content = stamp.stamp(Description="is the result what it seems?", **checks)
     write_json(tree.path(where.name("audit", ".json", **names)), content)
     return {"tree": tree.manifest()}
+
+
+def _audits(
+    decoded: Any, held: Mapping[str, np.ndarray], facts: Mapping[str, Any], training: np.ndarray, stats: Any,
+    *, nuisances: tuple[dict[str, np.ndarray], dict[str, str]], tuning: Mapping[str, Any] | None, **known: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Ask whether the result is what it seems."""
+    from hyper_bids.audit.checks import audit
+    from hyper_bids.audit.evidence import Evidence
+
+    return audit(
+        Evidence(
+            true=decoded.true,
+            predicted=decoded.predicted,
+            training_mean=held["training_mean"],
+            nearest=held["nearest"],
+            training=training,
+            stimuli=decoded.stimuli,
+            folds=decoded.folds or (),
+            alone_difference=facts["alone_difference"],
+            constant_latents=facts["constant_latents"],
+            stats=stats.to_dict("records"),
+            nuisances=nuisances[0],
+            nuisances_missing=nuisances[1],
+            tuning=None if tuning is None else {**tuning, "decoder": facts["decoder"], "folds": facts["folds"]},
+            **known,
+        )
+    )
+
+
+def _nuisances(
+    rows: Any, trials: Path | None, recordings: Sequence[Mapping[str, Any]], cross_validated: bool
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    if trials is None:
+        return {}, {}
+    return nuisances_of(rows, files.load_table(trials), recordings, cross_validated)
 
 
 def attribute_directions(

@@ -117,6 +117,22 @@ class Further:
         )  # fmt: skip
 
 
+    def covariates(self, tested: tuple[str, ...], stimuli: pd.DataFrame, paths: Mapping[str, str]) -> None:
+        """What is known of the test stimuli: their columns of stimuli.tsv, and complexity; for the group."""
+        from hyper_bids.workflow.stimulus_covariates import stimulus_covariates
+
+        table, protocol = stimulus_covariates(tested, stimuli, paths)
+        if len(table.columns) < 2:
+            return
+        columns = {name: column(name, "column of stimuli.tsv") for name in table.columns}
+        columns["stimulus_id"] = column("Stimulus", "test stimulus")
+        if protocol:
+            said = f"size of the picture as {protocol['Codec']} ({protocol['Encoder']})"
+            columns["complexity"] = column("Complexity", said, "bytes")
+        text = "what is known of the test stimuli; the group correlates it with accuracy"
+        self._write("stimuluscovariates", table, text, columns, Complexity=dict(protocol))
+
+
 def groups_of(stimuli: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, list[Any]]:
     """Columns of stimuli.tsv that sort the candidates into groups: 2 to 10 different labels, every one shared."""
     table = stimuli.set_index("stimulus_id").reindex(list(labels))
