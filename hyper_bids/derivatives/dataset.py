@@ -121,7 +121,7 @@ Open `sub-<label>.html` for a participant, `group.html` for the group.
 |---|---|
 | `*_desc-brain_mask` | voxels inside the brain in every run |
 | `*_desc-decoding_mask` | voxels that the decoder saw |
-| `*_desc-stimulus_statmap`, `*_desc-trial_statmap` | a response map per stimulus, or trial; row i of the TSV is volume i |
+| `*_desc-stimulus_statmap`, `*_desc-trial_statmap` | response maps; row i of the TSV is volume i |
 | `*_desc-selection_statmap` | what voxels were selected by, a volume per fold |
 | `*_desc-reliability_statmap` | split-half reliability and noise ceiling of every voxel, where stimuli are repeated |
 | `*_desc-parametric_statmap` | how well the parametric model explains each voxel (`--glm parametric`) |
@@ -129,7 +129,7 @@ Open `sub-<label>.html` for a participant, `group.html` for the group.
 | `*_latents.tsv` | decoded latents, a row per test stimulus (and fold) |
 | `*_metrics.tsv` | scores, a row per test stimulus (and fold) |
 | `*_stats.tsv` | a row per metric, with its test |
-| `*_furtherstats.tsv`, `*_latentstats.tsv`, `*_attributestats.tsv` | further tests, single latents, attributes corrected |
+| `*_furtherstats.tsv`, `*_latentstats.tsv`, `*_attributestats.tsv` | further tests, latents, attributes |
 | `*_protocolmetrics.tsv` | scores as a paper computes them (`--protocol`) |
 | `*_learningcurve.tsv` | scores from parts of the training trials (`--learning-curve`) |
 | `*_desc-recordings_reliability.tsv` | which stimulus it was, named from single responses |
@@ -137,7 +137,7 @@ Open `sub-<label>.html` for a participant, `group.html` for the group.
 | `*_audit.json` | is the result what it seems? |
 | `*_recon.png`, `*_recon.tsv` | reconstructions and which stimulus each belongs to |
 | `task-*_groupmetrics.tsv`, `task-*_groupstats.tsv` | all participants, and the group's tests |
-| `task-*_groupcomparison.tsv`, `task-*_groupcovariates.tsv` | decoders and spaces compared; what makes a stimulus easy |
+| `task-*_groupcomparison.tsv`, `task-*_groupcovariates.tsv` | decoders compared; what makes a stimulus easy |
 
 Every TSV has a JSON that describes its columns and says what it was made from.
 """
