@@ -1,74 +1,111 @@
-"""What this process may use: options first, then SLURM, cgroups and affinity; never the machine's size."""
+"""What this process may use: the least of affinity, cgroup limits and SLURM's grant; never the machine's size.
+
+Options win over all of it (`hyper_bids.workflow.participants.limits`).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+ROOT = Path("/")
+UNLIMITED = 2**60
+"""cgroup v1 writes "no limit" as the largest multiple of a page."""
 
-def available_cpus(environment: Mapping[str, str] = os.environ) -> int:
-    """CPUs that this process may use: the least of affinity, cgroup quota and SLURM's grant."""
+
+def available_cpus(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> int:
+    """CPUs that this process may use: the least of affinity (and cpuset), cgroup quota and SLURM's grant.
+
+    Parameters
+    ----------
+    environment : where ``SLURM_CPUS_PER_TASK`` is looked for, or ``SLURM_CPUS_ON_NODE`` where no
+        ``--cpus-per-task`` was given
+    root : of ``proc`` and ``sys``
+
+    Returns
+    -------
+    at least 1; a quota of 2.5 CPUs counts as 2
+    """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    granted = environment.get("SLURM_CPUS_PER_TASK", "")
-    if granted.isdigit():
-        limits.append(int(granted))
-    quota = _cgroup_cpus()
-    if quota is not None:
-        limits.append(quota)
+    granted = _positive(environment, "SLURM_CPUS_PER_TASK") or _positive(environment, "SLURM_CPUS_ON_NODE")
+    limits += [granted] if granted else []
+    limits += [int(quota) for quota in _cpu_quotas(root)]
     return max(1, min(limits))
 
 
-def available_memory_mb(environment: Mapping[str, str] = os.environ) -> float:
-    """Memory in MB that this process may use: the least of what is free, the cgroup's limit and SLURM's grant."""
+def available_memory_mb(environment: Mapping[str, str] = os.environ, root: Path = ROOT) -> float:
+    """Memory in MB that this process may use: the least of what is free, cgroup limits and SLURM's grant.
+
+    Parameters
+    ----------
+    environment : where ``SLURM_MEM_PER_NODE`` is looked for (``--mem``; 0 is all of the node's), or
+        ``SLURM_MEM_PER_CPU`` (``--mem-per-cpu``), which counts for every CPU of the job on this node
+    root : of ``proc`` and ``sys``
+    """
     import psutil
 
     limits = [psutil.virtual_memory().available / 2**20]
-    granted = environment.get("SLURM_MEM_PER_NODE", "")
-    if granted.isdigit() and int(granted) > 0:
-        limits.append(float(granted))
-    limit = _cgroup_memory()
-    if limit is not None:
-        limits.append(limit / 2**20)
+    granted = _positive(environment, "SLURM_MEM_PER_NODE")
+    per_cpu = _positive(environment, "SLURM_MEM_PER_CPU")
+    if granted is None and per_cpu is not None:
+        cpus = _positive(environment, "SLURM_CPUS_ON_NODE") or _positive(environment, "SLURM_CPUS_PER_TASK") or 1
+        granted = per_cpu * cpus
+    limits += [float(granted)] if granted else []
+    limits += [limit / 2**20 for limit in _memory_limits(root)]
     return min(limits)
 
 
-def _cgroup_folder(controller: str) -> Path:
-    """This process's folder for a controller under cgroup v1, or the one folder of v2."""
+def _positive(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and int(text) > 0 else None
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """CPUs' worth of time per period, of every cgroup that this process is in."""
+    for folder in _cgroups(root, "cpu"):
+        words = _read(folder / "cpu.max").split()  # v2: "200000 100000" or "max 100000"
+        if not words:
+            words = [_read(folder / f"cpu.cfs_{what}_us") for what in ("quota", "period")]  # v1: -1 is no quota
+        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]) > 0:
+            yield int(words[0]) / int(words[1])
+
+
+def _memory_limits(root: Path) -> Iterator[int]:
+    """Memory limits in bytes, of every cgroup that this process is in."""
+    for folder in _cgroups(root, "memory"):
+        text = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
+        if text.isdecimal() and int(text) < UNLIMITED:
+            yield int(text)
+
+
+def _cgroups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield this process's cgroup and those above it: each one's limit holds for all below.
+
+    SLURM, for one, limits a job's cgroup and leaves the task's in it unlimited. A folder that
+    is not there is skipped: inside a container ``/proc/self/cgroup`` may name the host's
+    folders while ``/sys/fs/cgroup`` begins at the container's.
+    """
+    mount = root / "sys" / "fs" / "cgroup"
+    seen = set()
+    for line in _read(root / "proc" / "self" / "cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        controllers = names.split(",")
+        if names and controller not in controllers:
+            continue
+        tops = [mount / controller, mount / names] if names else [mount, mount / "unified"]
+        parts = [part for part in path.split("/") if part and part != ".."]
+        for top in tops:
+            for depth in range(len(parts), -1, -1):
+                folder = top.joinpath(*parts[:depth])
+                if folder not in seen and folder.is_dir():
+                    seen.add(folder)
+                    yield folder
+
+
+def _read(path: Path) -> str:
+    """Return a file's text; empty where there is none: a limit less, and no error."""
     try:
-        for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines():
-            _, names, path = line.split(":", 2)
-            if not names:
-                return Path("/sys/fs/cgroup") / path.lstrip("/")
-            if controller in names.split(","):
-                return Path("/sys/fs/cgroup") / names / path.lstrip("/")
-    except (OSError, ValueError):
-        pass  # no cgroups here, which is a limit less and no error
-    return Path("/sys/fs/cgroup")
-
-
-def _read(folder: Path, name: str) -> str | None:
-    for place in (folder, *folder.parents):
-        path = place / name
-        if path.is_file():
-            return path.read_text(encoding="ascii").strip()
-        if place == Path("/sys/fs/cgroup"):
-            break
-    return None
-
-
-def _cgroup_cpus() -> int | None:
-    v2 = _read(_cgroup_folder("cpu"), "cpu.max")
-    if v2:
-        quota, _, period = v2.partition(" ")
-        return None if quota == "max" else max(1, int(quota) // int(period or 100000))
-    quota, period = (_read(_cgroup_folder("cpu"), f"cpu.cfs_{what}_us") for what in ("quota", "period"))
-    return max(1, int(quota) // int(period)) if quota and period and int(quota) > 0 else None
-
-
-def _cgroup_memory() -> int | None:
-    v2 = _read(_cgroup_folder("memory"), "memory.max")
-    if v2:
-        return None if v2 == "max" else int(v2)
-    v1 = _read(_cgroup_folder("memory"), "memory.limit_in_bytes")
-    return int(v1) if v1 and int(v1) < 2**60 else None
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
