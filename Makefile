@@ -1,6 +1,8 @@
 # make demo   set up, simulate a dataset, decode it, say where the report is
 # make test   set up, run all tests
 # Both need Python 3.11, git and make only; everything goes into .venv and build/.
+# make image        build the container image hyper:latest (docs/hpc.md)
+# make test-image   the image against .venv: strict docker and apptainer runs, bytes and times
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -8,7 +10,7 @@ DEMO   ?= build/demo
 BIN     = $(VENV)/bin
 CPUS   ?=
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs image test-image clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed (make PYTHON=/path/to/python3.11), found " + sys.version.split()[0])'
@@ -29,6 +31,12 @@ lint: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+
+image:
+	bash tests/container/build.sh
+
+test-image: $(VENV)/.installed
+	BIN=$(BIN) bash tests/container/test_image.sh
 
 clean:
 	rm -rf build .venv
