@@ -146,7 +146,14 @@ def give_home() -> None:
     home = os.environ.get("HOME", "")
     if home and os.path.isdir(home) and os.access(home, os.W_OK):
         return
-    scratch = tempfile.mkdtemp(prefix="hyper-home-")
+    try:
+        scratch = tempfile.mkdtemp(prefix="hyper-home-")
+    except OSError as error:
+        from hyper_bids.errors import OutputNotWritable
+
+        raise OutputNotWritable(
+            f"There is no folder for temporary files ({error}). Mount one (docker run --tmpfs /tmp) or set TMPDIR."
+        ) from error
     for name in ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "TEMPLATEFLOW_HOME"):
         os.environ[name] = scratch
 

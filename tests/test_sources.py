@@ -174,7 +174,8 @@ def test_betas_of_other_programs_are_decoded(dataset, done, given, tmp_path, cap
     shutil.copytree(dataset, bare, ignore=shutil.ignore_patterns("sub-*", "derivatives"))
     assert run(bare, tmp_path / "out", "--responses", str(given), "--skip-bids-validation") == 0
     assert "no brain mask" in capsys.readouterr().err
-    assert score(tmp_path / "out", "latent_correlation") == pytest.approx(score(done, "latent_correlation"), abs=0.02)
+    # one file is one run to the app, so that penalties are chosen by other inner folds than before
+    assert score(tmp_path / "out", "latent_correlation") == pytest.approx(score(done, "latent_correlation"), abs=0.1)
     assert run(bare, tmp_path / "dry", "--responses", str(given), "--skip-bids-validation", "--dry-run") == 0
     assert "every trial" in capsys.readouterr().out
 

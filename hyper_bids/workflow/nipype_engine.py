@@ -316,6 +316,8 @@ def _run_workflow(
     memory_gb: float,
 ) -> None:
     if plugin not in (None, "MultiProc"):
+        # nipype's SLURM plugin asks for it, and a batch job may have none
+        os.environ.setdefault("LOGNAME", os.environ.get("USER", "hyper"))
         workflow.run(plugin=plugin, plugin_args=arguments)
         return
     context = multiprocessing.get_context("forkserver")
