@@ -112,8 +112,9 @@ def _estimator(
     usable = np.where(products.valid, 1.0, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         percent = np.where(np.abs(products.mean) > 0, 100.0 / np.abs(products.mean), np.nan) * usable
-    rows = np.sqrt(models.dof / models.variance).astype(np.float32)[:, None]
-    degrees = np.sqrt(models.dof).astype(np.float32)[:, None]
+    scale = models.dof if ar1 is not None else models.dof / models.variance
+    scale = np.sqrt(scale).astype(np.float32)[:, None]
+    alike = [(float(degrees), np.flatnonzero(models.dof == degrees)) for degrees in np.unique(models.dof)]
 
     def fill(voxels: slice, out: np.ndarray) -> None:
         if ar1 is None:
@@ -124,25 +125,18 @@ def _estimator(
             np.multiply(effect, percent[voxels].astype(np.float32), out=out)
             return
         least = np.maximum(RESIDUAL_FLOOR * products.squares[voxels], TINY).astype(residual.dtype)
-        residual = np.maximum(residual, least, out=residual)
-        np.sqrt(residual, out=residual)
-        np.divide(usable[voxels].astype(residual.dtype), residual, out=residual)
-        effect *= residual.astype(np.float32, copy=False)
-        effect *= rows if ar1 is None else degrees
+        noise = np.sqrt(np.maximum(residual, least, out=residual), out=residual)
+        precision = np.divide(usable[voxels].astype(noise.dtype), noise, out=noise)
+        effect *= precision.astype(np.float32, copy=False)
+        effect *= scale
         if ar1 is not None:
             effect /= errors
         if response == "t":
             out[...] = effect
+        elif len(alike) == 1:
+            z_from_t(effect, alike[0][0], out=out)
         else:
-            _to_z(effect, models.dof, out)
+            for degrees, rows in alike:
+                out[rows] = z_from_t(effect[rows], degrees)
 
     return fill
-
-
-def _to_z(t: np.ndarray, dof: np.ndarray, out: np.ndarray) -> None:
-    for degrees in np.unique(dof):
-        rows = dof == degrees
-        if rows.all():
-            z_from_t(t, float(degrees), out=out)
-        else:
-            out[rows] = z_from_t(t[rows], float(degrees))
