@@ -420,6 +420,6 @@ def test_a_memory_limit_that_cannot_be_met_is_an_error_before_any_work(dataset, 
 def test_ar1_polynomial_drift_and_derivatives_run_through_the_app(dataset, tmp_path):
     words = ["--participant-label", "01", "--noise-model", "ar1", "--drift", "polynomial", "--hrf", "spm+derivative"]
     assert run(dataset, tmp_path, *words, "--generator", "none") == 0
-    (path,) = (tmp_path / "out").glob("sub-01/func/*statmap.json")
+    (path,) = (tmp_path / "out").glob("sub-01/func/*desc-stimulus_statmap.json")
     content = json.loads(path.read_text())
     assert (content["Estimator"], content["Drift"], content["HRF"]) == ("ar1", "polynomial", "spm+derivative")
