@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from html.parser import HTMLParser
 
@@ -241,14 +240,12 @@ def test_a_picture_that_cannot_be_read_is_said_and_does_not_stop_the_report(tmp_
     assert text.count("no picture file here") == 2
 
 
-def test_36_large_pictures_stay_below_15_megabytes_and_20_seconds(tmp_path, rng):
+def test_36_large_pictures_stay_below_15_megabytes(tmp_path, rng):
     made = result(tmp_path / "data", rng, n=36, size=(32, 32))
     noise = rng.integers(0, 256, (1, 1024, 1024, 3), dtype=np.uint8)  # what compresses worst
     large = np.broadcast_to(noise, (36, 1024, 1024, 3))
     made["drawn"].update(recon=large, ceiling=large, zero=large[:1], random=large[:1])
-    start = time.monotonic()
     _, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
-    assert time.monotonic() - start < 20
     assert 1e6 < len(html) < 15e6
 
 
