@@ -19,9 +19,9 @@ from fuzz_readers import SPARE_BYTES, altered
 from hyper_bids.errors import HyperError
 from hyper_bids.generate.stylegan2 import StyleGAN2Generator
 from hyper_bids.generate.vaegan import VAEGANGenerator
-from hyper_bids.generate.weights import onnx_files, read_weights, sstable
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.crc32c import crc32c, masked
+from hyper_bids.weights import onnx_files, read_weights, sstable
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.crc32c import crc32c, masked
 
 SECONDS = 10
 CLASSES = {"vaegan": VAEGANGenerator, "stylegan2": StyleGAN2Generator}

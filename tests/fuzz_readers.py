@@ -15,7 +15,7 @@ import numpy as np
 
 from hyper_bids.errors import HyperError
 from hyper_bids.generate.pggan_network import PGGAN
-from hyper_bids.generate.weights import read_weights
+from hyper_bids.weights import read_weights
 
 SPARE_BYTES = 300_000_000
 SECONDS = 5

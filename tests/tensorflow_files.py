@@ -77,7 +77,7 @@ def slow_crc32c(data: bytes) -> int:
 
 
 def masked_crc(data: bytes) -> int:
-    from hyper_bids.generate.weights.crc32c import crc32c  # against `slow_crc32c` in a test of its own
+    from hyper_bids.weights.crc32c import crc32c  # against `slow_crc32c` in a test of its own
 
     checksum = crc32c(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
@@ -179,7 +179,7 @@ def write_v1(path: Path, variables, shards: int = 1, parts: int = 1, **options) 
 
 
 def write_v2(prefix: Path, variables, shards: int = 1, parts: int = 1, suffix: str = "", **options) -> list[Path]:
-    from hyper_bids.generate.weights.tensorflow_checkpoint import slice_key
+    from hyper_bids.weights.tensorflow_checkpoint import slice_key
 
     data = [bytearray() for _ in range(shards)]
     entries = {b"": number(1, shards) + message(3, number(1, 1))}

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCIENCE = {"inputs", "glm", "decode", "generate", "evaluate", "audit", "report", "simulate"}
+SCIENCE = {"inputs", "glm", "decode", "generate", "features", "evaluate", "audit", "report", "simulate"}
 LAYERS = [
     {"errors", "seeds", "presets"},
-    {"data"},
+    {"data", "weights"},
     {"protocols", "settings", "registry"},
     SCIENCE | {"derivatives", "testing"},
     {"workflow"},

@@ -18,8 +18,8 @@ import pggan_files as files
 from bids_app.cli import main
 from bids_app.tools import main as tools
 from hyper_bids.errors import InconsistentInput, MissingFiles
-from hyper_bids.generate.weights.hyper_data import PARTS, read_hyper_data
 from hyper_bids.inputs.validate import find_validator, validate
+from hyper_bids.weights.hyper_data import PARTS, read_hyper_data
 
 
 def tables(seed: int = 3, n_voxels: int = 30) -> list[np.ndarray]:

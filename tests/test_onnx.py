@@ -19,9 +19,9 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles, UsageError  # noqa: E402
 from hyper_bids.generate.onnx_file import ONNXGenerator  # noqa: E402
-from hyper_bids.generate.weights import onnx_files, read_weights  # noqa: E402
-from hyper_bids.generate.weights.canonical import Damaged, Refused  # noqa: E402
 from hyper_bids.protocols import Generator  # noqa: E402
+from hyper_bids.weights import onnx_files, read_weights  # noqa: E402
+from hyper_bids.weights.canonical import Damaged, Refused  # noqa: E402
 
 LATENTS, SIZE = 5, 8
 

@@ -19,9 +19,9 @@ import pggan_files as files
 
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.generate.pggan import PGGANGenerator
-from hyper_bids.generate.weights import Weights
-from hyper_bids.generate.weights.pggan_canonical import pggan
 from hyper_bids.protocols import Generator
+from hyper_bids.weights import Weights
+from hyper_bids.weights.pggan_canonical import pggan
 
 
 @pytest.fixture(scope="module")

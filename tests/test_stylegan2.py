@@ -18,9 +18,9 @@ import stylegan_files as files
 
 from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles, UsageError
 from hyper_bids.generate.stylegan2 import StyleGAN2Generator
-from hyper_bids.generate.weights import read_weights, write_safetensors
-from hyper_bids.generate.weights.stylegan2_canonical import stylegan2
 from hyper_bids.protocols import Generator
+from hyper_bids.weights import read_weights, write_safetensors
+from hyper_bids.weights.stylegan2_canonical import stylegan2
 
 ARRAYS = files.random_arrays()
 OTHER = files.random_arrays(seed=99)

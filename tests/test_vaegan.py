@@ -17,10 +17,10 @@ import tensorflow_files as files
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError
 from hyper_bids.generate.vaegan import VAEGANGenerator, prepared
-from hyper_bids.generate.weights import read_weights, sstable, tensorflow_checkpoint, write_safetensors
-from hyper_bids.generate.weights.canonical import Damaged
-from hyper_bids.generate.weights.crc32c import crc32c
 from hyper_bids.protocols import Generator
+from hyper_bids.weights import read_weights, sstable, tensorflow_checkpoint, write_safetensors
+from hyper_bids.weights.canonical import Damaged
+from hyper_bids.weights.crc32c import crc32c
 
 VARIABLES = files.vaegan_variables()
 SLOTS = {f"{name}/{slot}": array * 0 + 9 for name, array in VARIABLES.items() for slot in ("Adam", "Adam_1")}
@@ -71,7 +71,7 @@ def test_the_full_network_has_the_published_shapes(published):
     lines = (line.rsplit("[", 1) for line in (published / "vaegan_full_vars.txt").read_text().splitlines())
     shapes = {p[0].strip(): tuple(map(int, p[1][:-1].split(","))) for p in lines if len(p) == 2 and ":" not in p[0]}
     full = {name: np.broadcast_to(np.float32(0.5), shape) for name, shape in shapes.items()}
-    from hyper_bids.generate.weights.vaegan_canonical import from_tensorflow
+    from hyper_bids.weights.vaegan_canonical import from_tensorflow
 
     weights = from_tensorflow(full)
     assert weights.arrays["generator.layer1.weight"].shape == (1024, 512, 3, 3)
@@ -239,7 +239,7 @@ def test_activations_gradient_and_lower_resolution(generator, latents):
 
 
 def read_back(generator):
-    from hyper_bids.generate.weights.vaegan_canonical import vaegan
+    from hyper_bids.weights.vaegan_canonical import vaegan
 
     parts = {"generator": generator.decoder, "encoder": generator.encoder}
     return vaegan({f"{p}.{n}": t.numpy() for p, net in parts.items() for n, t in net.state_dict().items()}, {}, "test")

@@ -15,9 +15,9 @@ sys.path.append(str(Path(__file__).parent))
 import pggan_files as files
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, OutputNotWritable, UsageError
-from hyper_bids.generate.weights import mxnet_params, read_weights, write_safetensors
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.pggan_canonical import OPTIONS, pggan
+from hyper_bids.weights import mxnet_params, read_weights, write_safetensors
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.pggan_canonical import OPTIONS, pggan
 
 ARRAYS = files.random_arrays()
 OTHER = files.random_arrays(seed=77)

@@ -21,10 +21,10 @@ sys.path.append(str(Path(__file__).parent))
 import pggan_files as files
 
 from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles
-from hyper_bids.generate.weights import read_weights, write_safetensors
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.pggan_canonical import pggan
-from hyper_bids.generate.weights.unpickle import unpickle
+from hyper_bids.weights import read_weights, write_safetensors
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.pggan_canonical import pggan
+from hyper_bids.weights.unpickle import unpickle
 
 ARRAYS = files.random_arrays()
 STATE = files.torch_layers(ARRAYS, "genforce")

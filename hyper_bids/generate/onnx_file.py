@@ -11,8 +11,8 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError
 from hyper_bids.generate.checks import checked_latents
-from hyper_bids.generate.weights import onnx_files
-from hyper_bids.generate.weights.canonical import Damaged, Refused
+from hyper_bids.weights import onnx_files
+from hyper_bids.weights.canonical import Damaged, Refused
 
 RANGE = (-1.0, 1.0)
 """Of the images, where no sidecar declares another."""
@@ -31,7 +31,7 @@ CODE: tuple[tuple[str, str], ...] = (
 class ONNXGenerator:
     """A generator from an ONNX file: float32 latents ``(n, L)`` to float32 images ``(n, 1 or 3, height, width)``.
 
-    The file is looked through first (`hyper_bids.generate.weights.onnx_files`): standard operators only, no data
+    The file is looked through first (`hyper_bids.weights.onnx_files`): standard operators only, no data
     outside it. Beside ``FILE.onnx`` a ``FILE.json`` may declare ``{"latent_dim": L, "range": [low, high], "rounding":
     "nearest", "sha256": "..."}``; without it the range is -1 to 1. There is no gradient to the latents.
 

@@ -11,7 +11,7 @@ import numpy as np
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.generate.checks import checked_latents
 from hyper_bids.generate.devices import checked_device
-from hyper_bids.generate.weights import Weights, read_weights
+from hyper_bids.weights import Weights, read_weights
 
 if TYPE_CHECKING:
     import torch

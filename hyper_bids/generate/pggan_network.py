@@ -1,7 +1,7 @@
 """The progressive GAN's generator (Karras et al. 2018) as one plain PyTorch graph, whatever file it came from.
 
 Weights are in canonical form: He's constants and the latent's layout are inside the numbers, so there is no scaling
-at run time and one graph serves MXNet's, TensorFlow's and PyTorch's files (`hyper_bids.generate.weights`).
+at run time and one graph serves MXNet's, TensorFlow's and PyTorch's files (`hyper_bids.weights`).
 """
 
 from __future__ import annotations

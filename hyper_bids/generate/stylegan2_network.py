@@ -1,6 +1,6 @@
 """StyleGAN2's generator (Karras et al. 2020) with RGB skips as a plain PyTorch graph: no compiled operations.
 
-Weights are in canonical form (`hyper_bids.generate.weights.stylegan2_canonical`): run-time gains are inside the
+Weights are in canonical form (`hyper_bids.weights.stylegan2_canonical`): run-time gains are inside the
 numbers. A modulated convolution scales its input by the style and its output by the demodulation, which equals scaling
 the weights and needs no weights per image.
 """

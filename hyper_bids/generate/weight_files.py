@@ -11,8 +11,8 @@ import numpy as np
 
 from hyper_bids.errors import MissingFiles
 from hyper_bids.generate.eigenface import FORMAT
-from hyper_bids.generate.weights import read_weights
-from hyper_bids.generate.weights.onnx_files import starts
+from hyper_bids.weights import read_weights
+from hyper_bids.weights.onnx_files import starts
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -41,7 +41,7 @@ def architecture_of(path: Path) -> str:
     Raises
     ------
     MissingFiles, InconsistentInput
-        As `hyper_bids.generate.weights.read_weights`.
+        As `hyper_bids.weights.read_weights`.
     """
     stamps = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in weight_files(path))
     if not stamps:

@@ -35,7 +35,7 @@ def check_named(settings: Settings) -> None:
     for flag, path in paths:
         if path is not None and not path.exists():
             raise MissingFiles(f"{flag} {path} does not exist.")
-    weights = settings.generate.weights
+    weights = settings.weights
     if weights is not None and not weights.is_dir() and not weight_files(weights):
         flag = "--generator" if settings.generate.generator == BY_CONTENT else "--weights"
         raise MissingFiles(f"{flag} {weights} does not exist.")

@@ -15,7 +15,7 @@ from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_y
 from hyper_bids.generate import BY_CONTENT, architecture_of, make_generator, weight_files
 from hyper_bids.generate.download import WAIT, Expected, download
 from hyper_bids.generate.published import PUBLISHED, Published, published_as
-from hyper_bids.generate.weights import read_weights, write_safetensors
+from hyper_bids.weights import read_weights, write_safetensors
 
 
 def list_published() -> list[str]:

@@ -496,7 +496,7 @@ class TaskPlan:
                 space=self.task.space,
                 n_latents=n_latents,
                 declaration=self.task.declaration.get("Generator") or {},
-                weights=self.settings.generate.weights,
+                weights=self.settings.weights,
                 device="cpu",
                 **_generator_options(self.settings),
             )
@@ -508,7 +508,7 @@ class TaskPlan:
     def _picture(self) -> dict[str, Any] | None:
         if self.generator is None:
             return None
-        weights = self.settings.generate.weights
+        weights = self.settings.weights
         return {
             "generator": self.generator, "declaration": self.task.declaration, "device": self.device,
             "weights": _text(weights), "weights_digest": _weights_digest(weights),
@@ -561,7 +561,7 @@ def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, s
     MissingFiles, InconsistentInput
         The weights cannot be read, or are of no generator known here.
     """
-    wanted, weights = settings.generate.generator, settings.generate.weights
+    wanted, weights = settings.generate.generator, settings.weights
     declared = (task.declaration.get("Generator") or {}).get("Name")
     if wanted == "none":
         return None, "No pictures: --generator none was asked for."

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from hyper_bids.generate.weights.candidates import Candidate
-from hyper_bids.generate.weights.canonical import Refused, Weights
-from hyper_bids.generate.weights.pggan_canonical import pggan, repeated
+from hyper_bids.weights.candidates import Candidate
+from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.pggan_canonical import pggan, repeated
 
 ORIGIN = "NVIDIA's TensorFlow PGGAN"
 DENSE = "4x4/Dense/weight"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused, Weights
-from hyper_bids.generate.weights.protobuf import BYTES, VARINT, fields, integer, messages, text
+from hyper_bids.weights.canonical import Damaged, Refused, Weights
+from hyper_bids.weights.protobuf import BYTES, VARINT, fields, integer, messages, text
 
 IR_VERSIONS = range(1, 32)
 NEXT_FIELDS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA})

@@ -10,11 +10,11 @@ import io
 
 import numpy as np
 
-from hyper_bids.generate.weights.candidates import TRIO
-from hyper_bids.generate.weights.canonical import Damaged
-from hyper_bids.generate.weights.pickles import PERSISTENT
-from hyper_bids.generate.weights.torch_files import LEGACY_MAGIC, STORAGES, Storage, _layout, _storage
-from hyper_bids.generate.weights.unpickle import Inert, unpickle
+from hyper_bids.weights.candidates import TRIO
+from hyper_bids.weights.canonical import Damaged
+from hyper_bids.weights.pickles import PERSISTENT
+from hyper_bids.weights.torch_files import LEGACY_MAGIC, STORAGES, Storage, _layout, _storage
+from hyper_bids.weights.unpickle import Inert, unpickle
 
 TENSORFLOW = ("dnnlib.tflib.network", "Network")
 PARAMETER = ("torch._utils", "_rebuild_parameter")

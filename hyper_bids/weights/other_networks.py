@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from hyper_bids.errors import listing
-from hyper_bids.generate.weights.candidates import Candidate, candidates
-from hyper_bids.generate.weights.pickles import PERSISTENT
-from hyper_bids.generate.weights.unpickle import Inert
+from hyper_bids.weights.candidates import Candidate, candidates
+from hyper_bids.weights.pickles import PERSISTENT
+from hyper_bids.weights.unpickle import Inert
 
 DISCRIMINATOR = "this is a discriminator; the generator is needed, from the same authors"
 STYLEGAN3 = "this is StyleGAN3: export it to ONNX"

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.generate.weights.candidates import Candidate
-from hyper_bids.generate.weights.canonical import Weights
-from hyper_bids.generate.weights.pggan_canonical import pggan, repeated
+from hyper_bids.weights.candidates import Candidate
+from hyper_bids.weights.canonical import Weights
+from hyper_bids.weights.pggan_canonical import pggan, repeated
 
 ORIGIN = "HYPER's MXNet generator"
 

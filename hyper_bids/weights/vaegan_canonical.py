@@ -13,7 +13,7 @@ from math import isqrt
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights
 
 ORIGIN = "VanRullen and Reddy's TensorFlow VAE-GAN"
 EPSILON = 1e-6

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused
+from hyper_bids.weights.canonical import Damaged, Refused
 
 Name = tuple[str, str]
 """(module, name) as a pickle asks for it, always compared as a whole."""

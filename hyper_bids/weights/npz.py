@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.files import ZIP_FAULTS
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.files import ZIP_FAULTS
 
 MAX_RATIO, ALWAYS_FINE = 10, 1 << 26
 """Unpacked to packed, and bytes unpacked: weights hardly shrink, a bomb does."""

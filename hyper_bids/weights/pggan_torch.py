@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.generate.weights.candidates import Candidate
-from hyper_bids.generate.weights.canonical import Refused, Weights
-from hyper_bids.generate.weights.pggan_canonical import pggan, repeated
+from hyper_bids.weights.candidates import Candidate
+from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.pggan_canonical import pggan, repeated
 
 ZOO_LINEAR = ("WGANGP", "Logistic")
 ZOO_TANH = ("MSE", "DCGAN")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.files import ZIP_FAULTS, mapped
-from hyper_bids.generate.weights.unpickle import BROKEN, Global, Inert, Name, attributes, unpickle
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.files import ZIP_FAULTS, mapped
+from hyper_bids.weights.unpickle import BROKEN, Global, Inert, Name, attributes, unpickle
 
 OLDEST_TORCH = (2, 10)
 """Older ones have holes in weights_only: CVE-2025-32434 (before 2.6) and CVE-2026-24747 (before 2.10)."""

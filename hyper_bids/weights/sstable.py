@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from hyper_bids.generate.weights.canonical import Damaged
-from hyper_bids.generate.weights.crc32c import crc32c, masked
-from hyper_bids.generate.weights.protobuf import varint
+from hyper_bids.weights.canonical import Damaged
+from hyper_bids.weights.crc32c import crc32c, masked
+from hyper_bids.weights.protobuf import varint
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_BYTES, TRAILER_BYTES = 48, 5

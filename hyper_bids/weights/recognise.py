@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_you_mean, listing
-from hyper_bids.generate.weights import (
+from hyper_bids.weights import (
     mxnet_params,
     npz,
     onnx_files,
@@ -28,11 +28,11 @@ from hyper_bids.generate.weights import (
     torch_files,
     vaegan_canonical,
 )
-from hyper_bids.generate.weights.candidates import DISCRIMINATORS, Candidate, candidates
-from hyper_bids.generate.weights.canonical import Damaged, Refused, Weights
-from hyper_bids.generate.weights.files import ZIP_FAULTS
-from hyper_bids.generate.weights.other_networks import described
-from hyper_bids.generate.weights.pggan_canonical import pggan
+from hyper_bids.weights.candidates import DISCRIMINATORS, Candidate, candidates
+from hyper_bids.weights.canonical import Damaged, Refused, Weights
+from hyper_bids.weights.files import ZIP_FAULTS
+from hyper_bids.weights.other_networks import described
+from hyper_bids.weights.pggan_canonical import pggan
 
 HEAD_BYTES = 512
 MAX_COPIES, ALWAYS_FINE = 16, 1 << 26

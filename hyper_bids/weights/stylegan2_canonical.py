@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.generate.weights.candidates import Candidate
-from hyper_bids.generate.weights.canonical import Refused, Weights
+from hyper_bids.weights.candidates import Candidate
+from hyper_bids.weights.canonical import Refused, Weights
 
 ADA, TENSORFLOW, ROSINALITY = "NVIDIA's StyleGAN2", "NVIDIA's TensorFlow StyleGAN2", "rosinality's StyleGAN2"
 OPTIONS: dict[str, float] = {"conv_clamp": 0.0}

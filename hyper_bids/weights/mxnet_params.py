@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.files import mapped
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.files import mapped
 
 LIST_MAGIC = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.generate.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights
 
 OPTIONS: dict[str, float | bool | int] = {
     "epsilon": 1e-8,

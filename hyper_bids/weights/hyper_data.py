@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.files import mapped
-from hyper_bids.generate.weights.mxnet_params import Cursor, array_record
-from hyper_bids.generate.weights.unpickle import Inert, Meaning, Name, unpickle
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.files import mapped
+from hyper_bids.weights.mxnet_params import Cursor, array_record
+from hyper_bids.weights.unpickle import Inert, Meaning, Name, unpickle
 
 PARTS = ("X_tr", "T_tr", "X_te", "T_te")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.files import mapped
-from hyper_bids.generate.weights.unpickle import Inert, Meaning, Name, dictionary, unpickle
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.files import mapped
+from hyper_bids.weights.unpickle import Inert, Meaning, Name, dictionary, unpickle
 
 PERSISTENT: Name = ("torch_utils.persistence", "_reconstruct_persistent_obj")
 """NVIDIA's PyTorch networks: the one argument is a dictionary with ``class_name``, ``module_src``, ``state``."""

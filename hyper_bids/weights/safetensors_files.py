@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import OutputNotWritable
-from hyper_bids.generate.weights.canonical import Damaged, Weights
+from hyper_bids.weights.canonical import Damaged, Weights
 
 KEY = "hyper"
 VERSION = 1

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hyper_bids.generate.weights.canonical import Damaged
-from hyper_bids.generate.weights.unpickle import BROKEN
+from hyper_bids.weights.canonical import Damaged
+from hyper_bids.weights.unpickle import BROKEN
 
 ZIP_FAULTS = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, RuntimeError, *BROKEN)
 """What `zipfile` raises on archives that are cut off, altered, encrypted or packed in a way that it does not know."""

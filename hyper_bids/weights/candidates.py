@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hyper_bids.generate.weights.unpickle import Inert
+from hyper_bids.weights.unpickle import Inert
 
 AVERAGED = ("Gs", "G_ema", "g_ema", "netG_ema", "generator_ema", "generator_smooth", "avgG", "ema")
 """Moving averages over training: the networks that papers show."""

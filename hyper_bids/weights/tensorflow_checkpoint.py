@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.generate.weights import sstable
-from hyper_bids.generate.weights.canonical import Damaged, Refused
-from hyper_bids.generate.weights.crc32c import crc32c, masked
-from hyper_bids.generate.weights.protobuf import (
+from hyper_bids.weights import sstable
+from hyper_bids.weights.canonical import Damaged, Refused
+from hyper_bids.weights.crc32c import crc32c, masked
+from hyper_bids.weights.protobuf import (
     BYTES,
     FIXED32,
     FIXED64,
