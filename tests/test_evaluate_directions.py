@@ -135,3 +135,50 @@ def test_anova_equals_scipy_and_leaves_lonely_categories_out(rng):
             for p in itertools.permutations(range(5))]  # fmt: skip
     assert few.p == pytest.approx(np.mean(np.array(null) >= null[0] - 1e-9)) and few.n_permutations == 0
     assert category_anova(accuracy, ["a"] * 14, rng).method.startswith("not tested")
+
+
+def test_closed_form_table_has_every_direction(rng):
+    from hyper_bids.evaluate.direction_tests import closed_form_table
+    from hyper_bids.evaluate.directions import closed_form_directions
+
+    true = rng.standard_normal((24, 7))
+    predicted = true + 0.5 * rng.standard_normal((24, 7))
+    directions, values = closed_form_directions(rng.standard_normal((7, 40)))
+    table = closed_form_table(true, predicted, directions, values)
+    expected = [np.corrcoef(true @ direction, predicted @ direction)[0, 1] for direction in directions]
+    assert table["r"].to_numpy() == pytest.approx(expected) and table["eigenvalue"].is_monotonic_decreasing
+    assert table["p_fdr"].ge(table["p_value"] - 1e-12).all() and "partial_r" not in table
+
+
+@pytest.mark.parametrize("shift", [0.0, 40.0])
+def test_classes_by_the_side_of_the_border(rng, shift):
+    """The midpoint serves spaces whose origin lies in one class; zero is the paper's border."""
+    from hyper_bids.evaluate.direction_tests import class_table
+
+    gender = np.array(["f", "m"] * 60)
+    latents = rng.standard_normal((120, 9)) + shift
+    latents[gender == "m", 2] += 8
+    noisy = latents[80:] + rng.standard_normal((40, 9))
+    labels = {"gender": [*gender[80:]], "camera": ["one"] * 40}
+    table = class_table(
+        latents[80:], noisy, labels, latents[:80], {"gender": [*gender[:80]], "camera": ["one"] * 80},
+        n_permutations=199,
+    ).set_index("border")  # fmt: skip
+    assert list(table.index) == ["0", "midpoint"] and (table["positive"] == "m").all()
+    assert table.loc["midpoint", "accuracy_true"] == 1.0 and table.loc["midpoint", "p_value"] == 1 / 200
+    wins = (noisy[:, 2] > shift + 4) == (gender[80:] == "m")
+    assert table.loc["midpoint", "accuracy"] == pytest.approx(wins.mean(), abs=0.06)
+    if shift:  # everything is on one side of 0: half of the stimuli, and p says so
+        assert table.loc["0", "accuracy"] == 0.5 and table.loc["0", "p_value"] == 1.0
+
+
+def test_spaces_with_the_same_neighbours_are_similar(rng):
+    from hyper_bids.evaluate.direction_tests import space_table
+
+    true = rng.standard_normal((16, 6))
+    turned = true @ np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    table = space_table(true, true + 0.3 * rng.standard_normal((16, 6)), {"b": turned}, n_permutations=99)
+    assert len(table) == 3 and table["second"].tolist() == ["true latents", "latent space b", "latent space b"]
+    upper = np.triu_indices(16, 1)
+    expected = np.corrcoef(np.corrcoef(true)[upper], np.corrcoef(turned)[upper])[0, 1]
+    assert table["r"][1] == pytest.approx(expected) and (table["p_value"] == 0.01).sum() >= 1

@@ -10,6 +10,7 @@ import numpy as np
 from hyper_bids.errors import InconsistentInput, listing
 from hyper_bids.evaluate.attributes import attribute_correlations, attribute_scores
 from hyper_bids.evaluate.exchangeable import permutation_test
+from hyper_bids.evaluate.further_refits import FurtherDraws, column_p, said
 from hyper_bids.evaluate.multiplicity import bonferroni, fdr
 from hyper_bids.evaluate.result import TestResult, untested
 
@@ -25,7 +26,11 @@ def rescaled(latents: np.ndarray) -> np.ndarray:
 
 
 def attribute_table(
-    true: np.ndarray, predicted: np.ndarray, directions: Mapping[str, np.ndarray], unit_length: bool = False
+    true: np.ndarray,
+    predicted: np.ndarray,
+    directions: Mapping[str, np.ndarray],
+    unit_length: bool = False,
+    partial: bool = True,
 ) -> pd.DataFrame:
     """Correlate true and predicted attribute scores over test stimuli, one row a direction.
 
@@ -37,6 +42,8 @@ def attribute_table(
         Any number: hyperplanes, class-mean differences, all closed-form directions.
     unit_length : bool
         Project latents rescaled to length sqrt(n_latents) instead of as they are.
+    partial : bool
+        Also partial correlations, given the other directions.
 
     Returns
     -------
@@ -47,23 +54,47 @@ def attribute_table(
     import pandas as pd
 
     scores = [attribute_scores(rescaled(z) if unit_length else z, directions) for z in (true, predicted)]
-    alone, partial = attribute_correlations(*scores)
+    alone, given_others = attribute_correlations(*scores, partial=partial)
     n, nan = len(true), float("nan")
     p = np.array([found.p for found in alone.values()])
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "attribute": list(alone),
             "r": [found.r for found in alone.values()],
             "p_value": p,
             "p_fdr": fdr(p),
             "p_bonferroni": bonferroni(p),
-            "partial_r": [partial[name].r if name in partial else nan for name in alone],
-            "partial_p": [partial[name].p if name in partial else nan for name in alone],
+            "partial_r": [given_others[name].r if name in given_others else nan for name in alone],
+            "partial_p": [given_others[name].p if name in given_others else nan for name in alone],
             "p_method": f"two-sided t test, {n - 2} degrees of freedom, over {np.isfinite(p).sum()} directions",
             "n": n,
             "unit": "stimulus",
         }
     )
+    return table if partial else table.drop(columns=["partial_r", "partial_p"])
+
+
+def refitted_attribute_table(
+    true: np.ndarray, predicted: np.ndarray, directions: Mapping[str, np.ndarray], null: FurtherDraws
+) -> pd.DataFrame:
+    """`attribute_table` of a cross-validated design: p from refits, two-sided; no p of the partial r.
+
+    Parameters
+    ----------
+    true, predicted : (n_stimuli, n_latents), each stimulus's mean over its rows
+    null : of the same design
+    """
+    table = attribute_table(true, predicted, directions)
+    table["partial_p"] = float("nan")
+    draws = np.column_stack([null.attributes.get(name, np.empty(0)) for name in table["attribute"]])
+    if len(draws):
+        table["p_value"], table["p_fdr"], table["p_max"] = column_p(table["r"].to_numpy(), draws)
+        table["p_bonferroni"] = bonferroni(table["p_value"].to_numpy())
+        table["p_method"] = f"{said(len(draws))}, two-sided"
+    else:
+        table[["p_value", "p_fdr", "p_bonferroni"]] = float("nan")
+        table["p_method"] = "not tested: cross-validated, and no refits with permuted stimuli were made"
+    return table
 
 
 def sign_classification(

@@ -74,7 +74,7 @@ def partial_correlation(x: np.ndarray, y: np.ndarray, others: np.ndarray) -> Cor
 
 
 def attribute_correlations(
-    true: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+    true: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], partial: bool = True
 ) -> tuple[dict[str, Correlation], dict[str, Correlation]]:
     """Correlate true and predicted scores over stimuli, alone and given the *true* scores of the others.
 
@@ -84,18 +84,19 @@ def attribute_correlations(
     Parameters
     ----------
     true, predicted : attribute -> (n_stimuli,)
+    partial : whether the second is wanted, whose cost grows with the square of the number of attributes
 
     Returns
     -------
-    alone, partial : attribute -> Correlation; ``partial`` is empty where there is one attribute only
+    alone, given_others : attribute -> Correlation; the second is empty where there is one attribute only
     """
     alone = {name: correlation_test(true[name], predicted[name]) for name in true}
-    if len(true) < 2:
+    if len(true) < 2 or not partial:
         return alone, {}
-    partial = {
+    given_others = {
         name: partial_correlation(
             true[name], predicted[name], np.column_stack([scores for other, scores in true.items() if other != name])
         )
         for name in true
     }
-    return alone, partial
+    return alone, given_others

@@ -1,7 +1,7 @@
 """Tests beside the primary ones of `stats`: exact nulls, k-way, groups, hard foils, HYPER's random latents.
 
-One row a test, each with method, n, unit and number of permutations. In cross-validated designs the values
-are given and not tested: permuting after the fit is invalid there, and refits exist for the primary metrics.
+One row a test, each with method, n, unit and number of permutations. In cross-validated designs permuting after the
+fit is invalid: the null comes from refits (`further_refits`), and where there are none the values stand untested.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput
 from hyper_bids.evaluate.baselines import random_latents
 from hyper_bids.evaluate.decoded import Decoded
 from hyper_bids.evaluate.exchangeable import permutation_test
-from hyper_bids.evaluate.foils import hard_foils, other_label, pairwise_among, pairwise_among_matrix, same_label
+from hyper_bids.evaluate.foils import pairwise_among_matrix
+from hyper_bids.evaluate.further_refits import FurtherDraws, column_p, foil_masks, identification_values, said
 from hyper_bids.evaluate.identification import candidate_correlations, pairwise_of, top1_of
-from hyper_bids.evaluate.k_way import k_way_accuracy, k_way_matrix
+from hyper_bids.evaluate.k_way import k_way_matrix
 from hyper_bids.evaluate.many_correlations import correlations_of_columns
 from hyper_bids.evaluate.metrics import METRICS
 from hyper_bids.evaluate.random_latent import random_latent_test
@@ -33,7 +33,7 @@ COLUMNS = ("test", "mean", "chance", "statistic", "p_value", "p_method", "n", "u
 PER_LATENT, MAX_WORK = 40, 500_000_000
 """Permutations per latent, so that the smallest p outlasts a correction over all of them; and their limit."""
 
-KS = (2, 5, 10, 20, 50)
+NOT_EXACT = "cross-validated: the exact null takes rows as independent; stats.tsv has the p of refits"
 CROSS_VALIDATED = "cross-validated, which needs refits with permuted stimuli"
 HYPERS = ("latent_similarity", "latent_similarity_mse")
 
@@ -42,16 +42,9 @@ def _line(test: str, mean: float, chance: float, result: TestResult) -> dict[str
     return {"test": test, "mean": mean, "chance": chance, **result.row()}
 
 
-def _similarity(decoded: Decoded) -> np.ndarray:
-    return candidate_correlations(decoded.predicted, decoded.candidate_values)
-
-
 def _permuted(decoded: Decoded, matrix: np.ndarray, seed: int, n: int, blocks: Sequence[object] | None) -> TestResult:
-    n_tested = len(decoded.tested)
-    if decoded.cross_validated:
-        return untested(CROSS_VALIDATED, n_tested)
     rng = generator(seed, "evaluate", "further permutations")  # one stream: all tests see the same permutations
-    return permutation_test(matrix[:, :n_tested], n, rng, blocks)
+    return permutation_test(matrix[:, : len(decoded.tested)], n, rng, blocks)
 
 
 def _exact_rows(decoded: Decoded, similarity: np.ndarray) -> list[dict[str, object]]:
@@ -59,7 +52,7 @@ def _exact_rows(decoded: Decoded, similarity: np.ndarray) -> list[dict[str, obje
     pairwise, full = pairwise_of(similarity, own), top1_of(similarity, own)
     means = float(nan_mean(decoded.per_stimulus(pairwise))), float(nan_mean(decoded.per_stimulus(full)))
     if decoded.cross_validated:
-        results = [untested(CROSS_VALIDATED, len(decoded.tested))] * 2
+        results = [untested(NOT_EXACT, len(decoded.tested))] * 2
     else:
         counts = np.full(len(own), n_candidates)
         beaten = np.round(2 * pairwise * (n_candidates - 1)) / 2
@@ -70,39 +63,26 @@ def _exact_rows(decoded: Decoded, similarity: np.ndarray) -> list[dict[str, obje
     ]
 
 
-def _k_way_rows(decoded: Decoded, similarity: np.ndarray, seed: int, n: int, blocks: object) -> list[dict[str, object]]:
-    rows = []
-    for k in (k for k in KS if k <= len(decoded.candidates)):
-        values = decoded.per_stimulus(k_way_accuracy(similarity, decoded.row_stimulus, k))
-        # the values of one prediction under every candidate are its k-way matrix; not needed where not tested
-        matrix = np.empty((0, 0)) if decoded.cross_validated else k_way_matrix(similarity, k)
-        result = _permuted(decoded, matrix, seed, n, blocks)
-        rows.append(_line(f"{k}-way identification", float(nan_mean(values)), 1 / k, result))
-    return rows
-
-
-def _foil_rows(
-    decoded: Decoded, similarity: np.ndarray, labels: Mapping[str, Sequence[object]], n_hard: int, seed: int, n: int,
-    blocks: Sequence[object] | None,
+def _identification_rows(
+    decoded: Decoded, similarity: np.ndarray, masks: Mapping[str, np.ndarray], seed: int, n: int,
+    blocks: Sequence[object] | None, null: FurtherDraws | None,
 ) -> list[dict[str, object]]:  # fmt: skip
-    everyone = np.arange(len(decoded.candidates))
-    masks, true = {}, decoded.candidate_values
-    if 1 <= n_hard < len(everyone) and decoded.latents.n_latents > 1:
-        masks[f"pairwise accuracy among the {n_hard} most similar"] = hard_foils(true, everyone, n_hard)
-    for column, values in labels.items():
-        if len(values) != len(everyone):
-            raise InconsistentInput(f"Labels {column!r}: {len(values)} for {len(everyone)} candidates.")
-        masks[f"pairwise accuracy within {column}"] = same_label(values, everyone)
-        masks[f"pairwise accuracy between {column}"] = other_label(values, everyone)
+    """k-way identification for several k, and pairwise accuracy among chosen foils."""
     rows = []
-    for name, foils in masks.items():
-        values = pairwise_among(similarity, decoded.row_stimulus, foils[decoded.row_stimulus])
+    for name, values in identification_values(similarity, decoded.row_stimulus, masks).items():
         mean = float(nan_mean(decoded.per_stimulus(values)))
-        if not np.isfinite(mean):
-            rows.append(_line(name, mean, 0.5, untested("no stimulus has such a foil", 0)))
-            continue
-        matrix = pairwise_among_matrix(similarity, foils)
-        rows.append(_line(name, mean, 0.5, _permuted(decoded, matrix, seed, n, blocks)))
+        chance = 0.5 if name in masks else 1 / int(name.partition("-")[0])
+        if name in masks and not np.isfinite(mean):
+            result = untested("no stimulus has such a foil", 0)
+        elif decoded.cross_validated:
+            n_tested = len(decoded.tested)
+            result = untested(CROSS_VALIDATED, n_tested) if null is None else null.result(name, mean, n_tested)
+        else:
+            # the values of one prediction under every candidate
+            matrix = pairwise_among_matrix(similarity, masks[name]) if name in masks else None
+            result = _permuted(decoded, k_way_matrix(similarity, round(1 / chance)) if matrix is None else matrix,
+                               seed, n, blocks)  # fmt: skip
+        rows.append(_line(name, mean, chance, result))
     return rows
 
 
@@ -129,6 +109,7 @@ def further_tests(
     distribution: str | None = None,
     training_latents: np.ndarray | None = None,
     n_hard: int = 9,
+    null: FurtherDraws | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -141,6 +122,7 @@ def further_tests(
     blocks : labels of the test rows within which stimuli are exchanged, where the split is fixed
     distribution, training_latents : as `stats.References`; neither: no random-latent test
     n_hard : most similar candidates that are hard foils
+    null : of a cross-validated design, the same numbers for refits with permuted stimuli
 
     Returns
     -------
@@ -148,19 +130,20 @@ def further_tests(
     """
     import pandas as pd
 
-    similarity = _similarity(decoded)
+    similarity = candidate_correlations(decoded.predicted, decoded.candidate_values)
+    masks = foil_masks(decoded.candidate_values, labels or {}, n_hard)
     rows = [
         *_exact_rows(decoded, similarity),
-        *_k_way_rows(decoded, similarity, seed, n_permutations, blocks),
-        *_foil_rows(decoded, similarity, labels or {}, n_hard, seed, n_permutations, blocks),
+        *_identification_rows(decoded, similarity, masks, seed, n_permutations, blocks, null),
         *_random_latent_rows(decoded, distribution, training_latents, n_permutations, seed),
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def latent_table(
-    decoded: Decoded, *, blocks: Sequence[object] | None = None, n_permutations: int = 1000, seed: int = 0
-) -> pd.DataFrame:
+    decoded: Decoded, *, blocks: Sequence[object] | None = None, null: FurtherDraws | None = None,
+    n_permutations: int = 1000, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Correlate each latent over test stimuli, corrected over latents: FDR and maximum statistic.
 
     ``n_permutations`` are the fewest: 40 per latent are made where that is affordable, else the smallest p would
@@ -170,7 +153,7 @@ def latent_table(
     -------
     DataFrame
         ``name`` (z0000 ...), ``r  p_value  p_fdr  p_max  p_method  n  unit``; p are NaN, and the method says why,
-        where the design is cross-validated.
+        where the design is cross-validated and no refits (``null``) were made.
     """
     names = [f"z{number:04d}" for number in range(decoded.latents.n_latents)]
     per_stimulus = np.column_stack([decoded.per_stimulus(column) for column in decoded.predicted.T])
@@ -181,7 +164,10 @@ def latent_table(
     draws = 1 if decoded.cross_validated else enough
     found = correlations_of_columns(true, per_stimulus, draws, rng, blocks)
     table = found.table(names)
-    if decoded.cross_validated:
+    if decoded.cross_validated and null is not None and len(null.latents):
+        table["p_value"], table["p_fdr"], table["p_max"] = column_p(found.r, null.latents)
+        table["p_method"] = f"{said(len(null.latents))}, two-sided"
+    elif decoded.cross_validated:
         table[["p_value", "p_fdr", "p_max"]] = float("nan")
         table["p_method"] = f"not tested: {CROSS_VALIDATED}"
     return table

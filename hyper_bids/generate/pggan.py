@@ -147,6 +147,11 @@ class PGGANGenerator:
             return self.network.activations(self._inputs(latents), layers)
 
     @property
+    def first_layer(self) -> np.ndarray:
+        """``(n_latents, n_outputs)`` weight of the dense layer, for directions in closed form."""
+        return self.network.dense.weight.float().cpu().numpy()[:, : self.n_latents].T
+
+    @property
     def batch_size(self) -> int:
         """Images that `generate` makes at once."""
         if not self.device.startswith("cuda"):

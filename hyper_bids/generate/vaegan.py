@@ -186,6 +186,11 @@ class VAEGANGenerator:
         """Images that are made at once; one by one on a CPU, where an image then does not depend on its company."""
         return CUDA_BATCH if self.device.startswith("cuda") else 1
 
+    @property
+    def first_layer(self) -> np.ndarray:
+        """``(n_latents, n_outputs)`` weight of the decoder's dense layer, for directions in closed form."""
+        return self.decoder.fc.weight.float().cpu().numpy().T
+
     def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "_type"}
 

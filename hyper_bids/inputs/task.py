@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from hyper_bids.data import Latents
-from hyper_bids.errors import InconsistentInput, MissingFiles, listing
+from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles, listing
 from hyper_bids.inputs.annex import has_content
 from hyper_bids.inputs.declaration import KEY, LatentSpace, choose_space, latent_spaces
 from hyper_bids.inputs.events import name_stimuli, read_events
@@ -48,6 +48,8 @@ class TaskInput:
     image_files : picture of each stimulus that has one here
     notices : what a reader of the report should know
     maps : the response maps that take the place of the recordings (``--responses``)
+    other_spaces : latents of the tested stimuli in the other spaces that the sidecar declares, by label; for
+        the comparison of spaces, so one that cannot be read is left out with a notice
     """
 
     participant: str
@@ -62,6 +64,7 @@ class TaskInput:
     image_files: dict[str, Path]
     notices: list[str]
     maps: tuple[ResponseMap, ...] = ()
+    other_spaces: Mapping[str, Latents] = field(default_factory=dict)
 
     @property
     def first(self) -> Recording | ResponseMap:
@@ -118,13 +121,30 @@ def load_task(dataset: Dataset, participant: str, task: str, inputs: InputSettin
         space = _space(metadata, task, inputs)
         latents, declaration = load_latents(space, stimuli, folders)
         label, n_latents = space.label, latents.n_latents
+        others = _other_spaces(latent_spaces(metadata, inputs), label, samples, folders, notices)
     else:
-        latents, label = None, inputs.encoder
+        latents, label, others = None, inputs.encoder, {}
         declaration, n_latents = _encoded(samples, images, stimuli, inputs)
     return TaskInput(
         participant, task, recordings, trials, latents, n_latents, label, declaration, _labels(stimuli, table), images,
-        notices, maps,
+        notices, maps, others,
     )  # fmt: skip
+
+
+def _other_spaces(
+    spaces: Mapping[str, LatentSpace], chosen: str, samples: pd.DataFrame, folders: Sequence[Path], notices: list[str]
+) -> dict[str, Latents]:
+    """Read the tested stimuli's latents in the spaces that are not decoded."""
+    tested = sorted(set(samples.loc[samples["split"] != "train", "stimulus_id"]))
+    found = {}
+    for label, space in spaces.items():
+        if label == chosen:
+            continue
+        try:
+            found[label] = load_latents(space, tested, folders)[0]
+        except HyperError as error:
+            notices.append(f"Latent space {label}, which is not decoded, cannot be compared with {chosen}: {error}")
+    return found
 
 
 def _encoded(

@@ -92,10 +92,11 @@ def evaluate_files(request: Request) -> Path:
         metrics, stats, reasons = _without_latents(metrics, stats, reasons)
     folder, stamp = Folder(request.out), _stamp(request, pairs)
     _write_scores(folder, stamp, metrics, stats, reasons, pairs)
-    further = Further(folder, folder, {}, stamp)
-    further.tests(decoded, labels, {"distribution": None, "training_latents": None}, n, seed)
+    further = Further(folder, folder, {}, stamp, null=None, n_permutations=n, seed=seed)
+    further.tests(decoded, labels, {"distribution": None, "training_latents": None})
     if pairs.pictures is None:
-        further.latents(decoded, n, seed)
+        further.latents(decoded)
+        further.spaces(decoded, {})
     else:
         shown, made = pairs.pictures
         further.protocol(request.protocol, shown, _Drawn(made))

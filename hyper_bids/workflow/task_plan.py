@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
+from hyper_bids.derivatives.write import write_npz
 from hyper_bids.generate import BY_CONTENT, architecture_of, built_in, make_generator, needs_weights, weight_files
 from hyper_bids.inputs.atlas import atlas_files, parse_roi
 from hyper_bids.inputs.attributes import read_directions
@@ -97,6 +100,11 @@ class TaskPlan:
         self.latents: Source
         if task.latents is not None:
             self.latents = files.save_latents(start / "latents.npz", task.latents)
+        self.other_spaces: dict[str, Source] = {}
+        if task.other_spaces:
+            arrays = {name: other.values for name, other in task.other_spaces.items()}
+            arrays["tested_stimuli"] = np.array(next(iter(task.other_spaces.values())).stimuli)  # no label has a "_"
+            self.other_spaces = {"other_spaces": write_npz(start / "spaces.npz", arrays)}
         self.cross_validate = settings.inputs.cross_validate
         self.generator, self.generator_notice = choose_generator(task, settings)
         self.parametric = settings.glm.glm == "parametric"
@@ -416,16 +424,17 @@ class TaskPlan:
         if self.cross_validate:
             null = self._add(
                 self.name("null", model), "refit_null", f"null distribution of {decoder}",
-                inputs={**given, **weights, "latents": self.latents},
+                inputs={**given, **weights, "latents": self.latents, "stimuli": self.stimuli},
                 params={
                     **chosen, **self._selection(), "n_permutations": self.settings.evaluate.n_permutations,
                     "picture": picture, "stimulus_paths": paths, "attributes": attributes, "device": self.device,
                 },
                 identity={**digests, **fingerprints(Path(path) for path in attributes)},
-                outputs=("draws", "facts"),
+                outputs=("draws", "further", "facts"),
                 mem_gb=memory + 1.0,
             )  # fmt: skip
-            extra.update({"draws": Output(null, "draws"), "null_facts": Output(null, "facts")})
+            extra.update({name: Output(null, name) for name in ("draws", "further")})
+            extra["null_facts"] = Output(null, "facts")
         if self.settings.evaluate.learning_curve and not self.parametric:
             self._add(
                 self.name("curve", model), "draw_learning_curve", f"learning curve of {decoder}",
@@ -452,7 +461,7 @@ class TaskPlan:
             self.pictures.append(([self.task.task, model], extra["pictures"]))
         self._add(
             self.name("evaluate", model), "evaluate", f"evaluation of {decoder}",
-            inputs={**predictions, **extra, "stimuli": self.stimuli, "trials": self.trials},
+            inputs={**predictions, **extra, **self.other_spaces, "stimuli": self.stimuli, "trials": self.trials},
             params={
                 "decoder": decoder, "protocol": self.settings.evaluate.protocol, **self._audited(),
                 "cross_validated": bool(self.cross_validate), "picture": picture,
@@ -496,7 +505,7 @@ class TaskPlan:
                 space=self.task.space,
                 n_latents=n_latents,
                 declaration=self.task.declaration.get("Generator") or {},
-                weights=self.settings.weights,
+                weights=self.settings.generate.weights,
                 device="cpu",
                 **_generator_options(self.settings),
             )
@@ -508,7 +517,7 @@ class TaskPlan:
     def _picture(self) -> dict[str, Any] | None:
         if self.generator is None:
             return None
-        weights = self.settings.weights
+        weights = self.settings.generate.weights
         return {
             "generator": self.generator, "declaration": self.task.declaration, "device": self.device,
             "weights": _text(weights), "weights_digest": _weights_digest(weights),
@@ -561,7 +570,7 @@ def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, s
     MissingFiles, InconsistentInput
         The weights cannot be read, or are of no generator known here.
     """
-    wanted, weights = settings.generate.generator, settings.weights
+    wanted, weights = settings.generate.generator, settings.generate.weights
     declared = (task.declaration.get("Generator") or {}).get("Name")
     if wanted == "none":
         return None, "No pictures: --generator none was asked for."

@@ -25,6 +25,7 @@ def evaluate(
     stimulus_paths: Mapping[str, str], stimuli: Path, protocol: str | None,
     attributes: list[str], n_permutations: int, scope: Mapping[str, Any], provenance: Mapping[str, Any],
     out_dir: Path, pictures: Path | None = None, draws: Path | None = None, null_facts: Path | None = None,
+    further: Path | None = None, other_spaces: Path | None = None,
     trials: Path | None = None, recordings: Sequence[Mapping[str, Any]] = (),
     same_content: Sequence[str] | None = None, tuning: Mapping[str, Any] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
@@ -37,6 +38,7 @@ def evaluate(
     """
     from hyper_bids.evaluate.decoded import Decoded, compare_images
     from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
+    from hyper_bids.evaluate.further_refits import read_draws
     from hyper_bids.evaluate.participant import participant_metrics
     from hyper_bids.evaluate.resize import luminance_at
     from hyper_bids.evaluate.stats import References, Refits, participant_stats
@@ -87,13 +89,19 @@ def evaluate(
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
     write_json(tree.path(where.name("stats", ".json", **names)), content)
-    further = Further(tree, where, names, stamp)
-    further.tests(decoded, files.load_table(stimuli), references, n_permutations, provenance["seed"])
-    further.latents(decoded, n_permutations, provenance["seed"])
-    further.attributes(decoded, decoded.directions or {})
+    null = read_draws(files.load_arrays(further)) if further is not None else None
+    known = files.load_table(stimuli)
+    beside = Further(tree, where, names, stamp, null=null, n_permutations=n_permutations, seed=provenance["seed"])
+    beside.tests(decoded, known, references)
+    beside.latents(decoded)
+    beside.attributes(decoded, decoded.directions or {})
+    beside.classes(decoded, known, trained, training)
+    beside.spaces(decoded, files.load_arrays(other_spaces) if other_spaces is not None else {})
+    if pictures is not None and "directions" in drawn:
+        beside.closed_form(decoded, drawn["directions"], drawn["eigenvalues"])
     if recon is not None:
-        further.protocol(protocol, shown, recon)
-    further.covariates(decoded.tested, files.load_table(stimuli), stimulus_paths)
+        beside.protocol(protocol, shown, recon)
+    beside.covariates(decoded.tested, known, stimulus_paths)
     checks = _audits(
         decoded, held, files.load_json(decoder_facts), space.rows(trained), stats,
         shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),

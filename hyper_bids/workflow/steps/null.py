@@ -14,6 +14,7 @@ from hyper_bids.derivatives.write import write_json, write_npz
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.decoding import decoder_factory, folds_of
 from hyper_bids.workflow.steps.evaluation import attribute_directions
+from hyper_bids.workflow.steps.further import groups_of
 from hyper_bids.workflow.steps.pictures import mean_per_stimulus, picture_generator, shown_pictures, with_weights
 from hyper_bids.workflow.steps.selection import selection_rule
 
@@ -27,14 +28,16 @@ REFIT_NUMBERS = 2e8
 def refit_null(
     *, values: Path, samples: Path, grid: Path, voxels: Path, latents: Path, decoder: str, decode: Mapping[str, Any],
     select: Mapping[str, Any], cross_validate: str, n_permutations: int, picture: Mapping[str, Any] | None,
-    stimulus_paths: Mapping[str, str], attributes: list[str], device: str, seed: int, out_dir: Path,
+    stimulus_paths: Mapping[str, str], attributes: list[str], device: str, seed: int, stimuli: Path, out_dir: Path,
     generator_weights: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Refit every fold to permuted labels: the null distributions of a cross-validated design.
 
-    Outputs: ``draws`` (npz: metric -> (n_permutations,)) and ``facts`` (JSON: a notice where fewer were drawn).
+    Outputs: ``draws`` (npz: metric -> (n_permutations,)), ``further`` (npz, of `FurtherNull`) and ``facts`` (JSON: a
+    notice where fewer were drawn).
     """
     from hyper_bids.decode.crossvalidate import null_stimuli, refit, uses_labels
+    from hyper_bids.evaluate.further_refits import FurtherNull
     from hyper_bids.evaluate.refits import refit_statistics
     from hyper_bids.settings import parse_cross_validation
 
@@ -56,18 +59,22 @@ def refit_null(
     row_of = {label: row for row, label in enumerate(tested)}
     place = np.array([row_of.get(label, -1) for label in space.stimuli])
     directions = attribute_directions(picture, attributes, space.n_latents)
+    groups = groups_of(files.load_table(stimuli), tested)
+    further = FurtherNull(candidates.values, n_rows, labels=groups, directions=directions)
     pictures = PictureNull(picture, space, stimulus_paths, tested) if picture else None
     step = max(1, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
     parts: list[dict[str, np.ndarray]] = []
     for start in range(0, len(rows), step):
         predictions, own = refit(responses, space, folds, choose, make, rows[start : start + step])
         parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
+        further.add(predictions, place[own])
         if pictures:
             pictures.add(predictions, place[own])
     draws = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
     draws.update(pictures.draws() if pictures else {})
     return {
         "draws": write_npz(out_dir / "draws.npz", draws),
+        "further": write_npz(out_dir / "further.npz", further.arrays()),
         "facts": write_json(out_dir / "facts.json", {"notices": [f"Null: {notice}."] if notice else []}),
     }
 

@@ -57,8 +57,10 @@ def reconstruct(
 ) -> dict[str, Path]:  # fmt: skip
     """Turn decoded latents into pictures, one per test stimulus, and the pictures that they are held against.
 
-    Outputs: ``pictures`` (npz: stimuli, recon, ceiling, zero, random) and ``tree`` (PNGs and recon.tsv).
+    Outputs: ``pictures`` (npz: stimuli, recon, ceiling, zero, random, and the generator's closed-form directions
+    with their eigenvalues where it has a first dense layer) and ``tree`` (PNGs and recon.tsv).
     """
+    from hyper_bids.evaluate.directions import closed_form_directions
     from hyper_bids.generate.images import render, write_png
     from hyper_bids.seeds import generator as seeded
 
@@ -95,6 +97,8 @@ def reconstruct(
         "stimuli": np.array(labels), "recon": recon.pixels, "ceiling": ceiling.pixels,
         "zero": zero.pixels, "random": random.pixels,
     }  # fmt: skip
+    if hasattr(generator, "first_layer"):
+        arrays["directions"], arrays["eigenvalues"] = closed_form_directions(generator.first_layer)
     return {"pictures": write_npz(out_dir / "pictures.npz", arrays), "tree": tree.manifest()}
 
 
