@@ -212,3 +212,34 @@ def test_dimensions_that_cannot_be_counted_do_not_pass(honest, rows, why):
         honest[name] = np.repeat(honest[name][:1], rows, axis=0)
     found = CHECKS["DimensionCollapse"](Evidence(**{**honest, "stimuli": honest["stimuli"][:rows]}))
     assert found["Status"] == "N/A" and why in found["Text"]
+
+
+def test_accuracy_that_falls_with_novelty_is_told(honest, rng):
+    """Stimuli far from training are decoded worse: the slope is negative, and a line fitted by numpy agrees."""
+    near = honest["training"][:N] + 0.05 * rng.normal(size=(N, K))
+    away = np.linspace(0, 4, N)[:, None]
+    true = near + away * rng.normal(size=(N, K)) / 4
+    predicted = true + (0.2 + away) * rng.normal(size=(N, K))
+    found = CHECKS["Novelty"](Evidence(**{**honest, "true": true, "predicted": predicted}))
+    curve = found["Curve"]
+    distance = np.sqrt(((true[:, None] - honest["training"]) ** 2).sum(axis=2)).min(axis=1)
+    assert curve["Distance"] == pytest.approx(distance.tolist(), rel=1e-4)
+    slope = np.polyfit(distance / distance.std(), curve["LatentCorrelation"], 1)[0]
+    assert curve["Slope"] == pytest.approx(slope, rel=1e-4)
+    assert curve["p"] == 0.001 and "Accuracy falls" in found["Text"]
+    assert CHECKS["Novelty"](Evidence(**honest))["Curve"]["p"] > 0.05
+
+
+def test_sets_of_stimuli_that_never_share_a_run_are_named(honest):
+    stimuli = ["square", "plus", "square", "plus", "e", "o", "e", "o", "plus", "X"]
+    folds = ["1", "1", "2", "2", "3", "3", "4", "4", "5", "5"]
+    rows = {name: honest[name][:10] for name in ("true", "predicted", "training_mean", "nearest")}
+    stats = [stat("pairwise_accuracy", 0.9, 0.58, chance=0.5)]
+    change = {**rows, "stimuli": [*stimuli, "X"][:10], "folds": folds, "stats": stats}
+    evidence = Evidence(**{**honest, **change, "nuisances": {}})
+    assert evidence.groups == [["X", "plus", "square"], ["e", "o"]]
+    repeated = {name: np.concatenate([values, values[-1:]]) for name, values in rows.items()}
+    change |= {**repeated, "stimuli": [*stimuli, "X"], "folds": [*folds, "6"]}
+    found = CHECKS["ChanceLevel"](Evidence(**{**honest, **change, "nuisances": {}}))
+    assert "2 sets that never share a run" in found["Text"] and "X, plus, square" in found["Text"]
+    assert found["Sets"] == [3, 2]

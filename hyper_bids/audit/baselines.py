@@ -6,6 +6,7 @@ import numpy as np
 
 from hyper_bids.audit.evidence import Evidence
 from hyper_bids.audit.light import Light, light, not_assessed
+from hyper_bids.errors import listing
 
 SHUFFLED = ("latent_correlation", "pairwise_accuracy", "ssim")
 """Metrics whose value with shuffled responses is told."""
@@ -131,7 +132,16 @@ def chance_level(evidence: Evidence) -> Light:
     if abs(null - 0.5) < NOT_THEORY:
         return light("PASS", f"{said}, as theory has it.", **figures)
     text = f"{said}, not 0.50: "
-    if null > 0.5:
+    groups = evidence.groups if evidence.cross_validated and not evidence.unseen.any() else []
+    if null > 0.5 and len(groups) > 1:
+        sets = "; ".join(listing(group, 6) for group in groups[:4])
+        text += (
+            f"the stimuli fall into {len(groups)} sets that never share a run or session ({sets}). Stimuli are "
+            "exchanged within runs, where nothing but the label distinguishes them, so that a decoder which only tells "
+            "the sets apart beats the candidates of the other sets, and is at chance among its own. "
+        )
+        figures["Sets"] = [len(group) for group in groups]
+    elif null > 0.5:
         text += (
             "stimuli that are shown together in a run, or that differ in kind or number, share structure, and a "
             "decoder without information about the single stimulus still tells some of them apart. "

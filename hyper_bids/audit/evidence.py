@@ -74,6 +74,22 @@ class Evidence:
         return np.array([len(folds_of[label]) == 1 for label in self.stimuli], dtype=bool)
 
     @cached_property
+    def groups(self) -> list[list[str]]:
+        """Sets of stimuli that never share a fold with one another, each sorted; one set where all are connected.
+
+        Of interest where a stimulus is tested in several folds (runs, sessions); else every fold is its own set.
+        """
+        together: list[set[str]] = []
+        shown: dict[str, set[str]] = {}
+        for label, fold in zip(self.stimuli, self.folds, strict=True):
+            shown.setdefault(fold, set()).add(label)
+        for members in shown.values():
+            touching = [group for group in together if group & members]
+            together = [group for group in together if not group & members]
+            together.append(members.union(*touching))
+        return sorted((sorted(group) for group in together), key=lambda group: (-len(group), group))
+
+    @cached_property
     def statistics(self) -> dict[str, Mapping[str, Any]]:
         """Metric -> its row of stats.tsv."""
         return {str(row["metric"]): row for row in self.stats}

@@ -6,6 +6,14 @@ import numpy as np
 
 from hyper_bids.audit.evidence import Evidence
 from hyper_bids.audit.light import Light, light, not_assessed
+from hyper_bids.audit.overlap import nearest_distances
+from hyper_bids.seeds import generator
+
+N_PERMUTATIONS = 999
+ALPHA = 0.05
+FEWEST_ROWS = 8
+MOST_ROWS = 500
+"""Test rows of the curve that are written into audit.json."""
 
 RETRIEVAL = 0.5
 """Share of test rows from which predictions are called nearer to training than to the truth."""
@@ -26,8 +34,52 @@ def novelty(evidence: Evidence) -> Light:
     nearer = float((to_exemplar < to_truth).mean())
     text = f"for {100 * nearer:.0f} % of test rows a training stimulus is nearer to the prediction than the true one"
     figures = {"Share": nearer, "ToTruth": np.median(to_truth), "ToTrainingStimulus": np.median(to_exemplar)}
+    falls, said, curve = novelty_curve(true, predicted, evidence.training, evidence.seed)
+    figures |= {"Curve": curve} if curve else {}
     if nearer <= RETRIEVAL:
-        return light("PASS", f"{text}.", **figures)
-    return light(
-        "WARN", f"{text}: pictures may look like stimuli that were trained on rather than like those shown.", **figures
+        return light("NOTE" if falls else "PASS", f"{text}. {said}", **figures)
+    warning = "pictures may look like stimuli that were trained on rather than like those shown"
+    return light("WARN", f"{text}: {warning}. {said}", **figures)
+
+
+def novelty_curve(
+    true: np.ndarray, predicted: np.ndarray, training: np.ndarray, seed: int
+) -> tuple[bool, str, dict[str, object]]:
+    """Ask whether accuracy falls with the distance of a stimulus to the nearest one that was trained on.
+
+    Parameters
+    ----------
+    true, predicted : (n, n_latents)
+    training : (n_training, n_latents)
+
+    Returns
+    -------
+    falls : whether it does, p below 0.05 (one-sided, stimuli permuted)
+    text : in words
+    curve : ``Distance`` and ``LatentCorrelation`` of every row, ``Slope`` (correlation per standard deviation of the
+        distance), ``r``, ``p``; empty where there is none
+    """
+    known = np.asarray(training, dtype=np.float64)
+    # in cross-validated designs a stimulus is among the training stimuli of other folds: that one is not its neighbour
+    distance = np.array([nearest_distances(row[None], known[(known != row).any(axis=1)])[0] for row in true])
+    x, y = true - true.mean(axis=1, keepdims=True), predicted - predicted.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    defined = lengths > 0
+    accuracy = np.divide((x * y).sum(axis=1), lengths, out=np.full(len(true), np.nan), where=defined)
+    distance, accuracy = distance[defined], accuracy[defined]
+    if defined.sum() < FEWEST_ROWS or not distance.std() > 0 or not accuracy.std() > 0:
+        return False, "", {}
+    along = (distance - distance.mean()) / distance.std()
+    slope = float((along * accuracy).mean())
+    rng = generator(seed, "audit", "novelty")
+    drawn = rng.permuted(np.tile(along, (N_PERMUTATIONS, 1)), axis=1) @ accuracy / len(accuracy)
+    p = (1 + int((drawn <= slope + 1e-12).sum())) / (1 + N_PERMUTATIONS)
+    falls, r = p < ALPHA, slope / float(accuracy.std())
+    said = "falls" if falls else "does not fall"
+    text = (
+        f"Accuracy {said} with the distance to the nearest training stimulus: {slope:+.3f} in latent correlation per "
+        f"standard deviation (r = {r:.2f}, p = {p:.3g})."
     )
+    curve = {"Distance": distance[:MOST_ROWS].tolist(), "LatentCorrelation": accuracy[:MOST_ROWS].tolist(),
+             "Slope": slope, "r": r, "p": p}  # fmt: skip
+    return falls, text, curve
