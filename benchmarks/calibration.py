@@ -27,9 +27,12 @@ from hyper_bids.evaluate.attribute_tests import attribute_table, sign_classifica
 from hyper_bids.evaluate.baselines import random_latents
 from hyper_bids.evaluate.confidence import bootstrap_correlation, bootstrap_mean, percentiles
 from hyper_bids.evaluate.covariates import category_anova, covariate_table
+from hyper_bids.evaluate.direction_tests import closed_form_table
+from hyper_bids.evaluate.directions import closed_form_directions
 from hyper_bids.evaluate.exchangeable import permutation_test
 from hyper_bids.evaluate.foils import hard_foils, pairwise_among_matrix, same_label
 from hyper_bids.evaluate.friedman import friedman_test
+from hyper_bids.evaluate.further_refits import FurtherNull, column_p, read_draws
 from hyper_bids.evaluate.group import group_interval, stouffer
 from hyper_bids.evaluate.identification import (
     candidate_correlations,
@@ -144,6 +147,8 @@ def attributes(rng: np.random.Generator, n: int) -> dict[Row, float]:
     accuracy = pairwise_accuracy(true, predicted + 0.5 * true)
     covariates = covariate_table(accuracy, {f"c{i}": rng.gamma(2.0, size=n) for i in range(20)}, rng, 1999)
     data, categories = f"n = {n}", rng.permutation(np.arange(n) % 4)
+    first_layer = np.random.default_rng(1).standard_normal((N_LATENTS, 4 * N_LATENTS))  # one network for all datasets
+    closed_form = closed_form_table(true, predicted, *closed_form_directions(first_layer))
     return {
         Row("t test, attribute r", data): table["p_value"][0],
         Row("t test, attribute partial r, 4 others", data): table["partial_p"][0],
@@ -153,6 +158,7 @@ def attributes(rng: np.random.Generator, n: int) -> dict[Row, float]:
         Row("Bonferroni over 20 covariates (any)", data): covariates["p_bonferroni"].min(),
         Row("permutation, ANOVA over 4 categories", data): category_anova(accuracy, categories, rng, 999).p,
         Row("Mantel test", data): mantel_test(true, rng.standard_normal((n, 20)), N_PERMUTATIONS, rng).p,
+        Row(f"FDR over {N_LATENTS} closed-form directions (any)", data): closed_form["p_fdr"].min(),
     }
 
 
@@ -169,7 +175,7 @@ def hat_matrices(X: np.ndarray, folds: np.ndarray) -> np.ndarray:
 
 
 def cross_validated(rng: np.random.Generator, by_run: bool) -> dict[Row, float]:
-    """Pairwise accuracy of a cross-validated ridge that sees noise: refitted null against permuting after the fit."""
+    """A cross-validated ridge that sees noise: refitted null against permuting after the fit."""
     n_stimuli, n_permutations = (12, 199) if by_run else (36, 199)
     stimulus = np.tile(np.arange(n_stimuli), 4) if by_run else np.arange(n_stimuli)
     folds = np.repeat(np.arange(4), 12) if by_run else np.arange(n_stimuli) % 6
@@ -186,8 +192,16 @@ def cross_validated(rng: np.random.Generator, by_run: bool) -> dict[Row, float]:
     def p(draws: np.ndarray) -> float:
         return (1 + np.count_nonzero(draws[1:] >= draws[0] - 1e-9)) / len(draws)
 
+    null = FurtherNull(latents, len(stimulus))
+    null.add(fitted, labels)
+    draws = read_draws(null.arrays())
+    own, fdr_p, max_p = column_p(draws.latents[0], draws.latents[1:])
     return {
         Row("refits with permuted stimuli", data): p(refitted),
+        Row("refits, 5-way", data): p(draws.tests["5-way identification"]),
+        Row("refits, r of one latent", data): own[0],
+        Row("refits, FDR over 16 latents (any)", data, "discrete"): fdr_p.min(),
+        Row("refits, maximum over 16 latents (any)", data): max_p.min(),
         Row("permutation after the fit", data, "peer"): p(after),
     }
 
