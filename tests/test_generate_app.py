@@ -261,3 +261,13 @@ def test_no_latents_are_an_error(weights, tmp_path, capsys):
     np.save(tmp_path / "none.npy", np.zeros((0, 12), np.float32))
     words = ["--latents", str(tmp_path / "none.npy"), "--out", str(tmp_path / "o")]
     assert tools(["generate", "--generator", str(weights), *words]) == 65 and "no latents" in capsys.readouterr().err
+
+
+def test_simulated_latents_of_a_vaegan_lie_where_its_encoder_puts_them(published, tmp_path):
+    weights, out = published / "vaegan" / "vaegan_small.ckpt", tmp_path / "data"
+    small = ["--participants", "1", "--n-train-faces", "20", "--n-test-faces", "4", "--n-voxels", "200"]
+    assert tools(["simulate", str(out), "--generator", "vaegan", "--weights", str(weights), *small]) == 0
+    values = np.load(out / "stimuli" / "latents" / "vaegan.npy")
+    assert np.abs(values).max() < 1 and values.std() > 0.2
+    (sidecar,) = out.glob("task-*_events.json")
+    assert "Distribution" not in json.loads(sidecar.read_text())["StimulusLatents"]["vaegan"]

@@ -61,8 +61,8 @@ class SimulateSettings:
     )
     generator: str = option(
         "portrait",
-        "what makes the pictures: portrait, identity (latents are pixels), none (no pictures) "
-        "or your own package.module:Class",
+        "what makes the pictures: portrait, identity (latents are pixels), none (no pictures), pggan, vaegan, "
+        "stylegan2, dand or onnx with --weights, a weight file, or your own package.module:Class",
     )
     n_latents: int | None = option(
         None,

@@ -9,7 +9,7 @@ from hyper_bids.settings import plain
 from hyper_bids.simulate.bold import HIGH_PASS, cosines, framewise_displacement
 from hyper_bids.simulate.design import Run, timing_of
 from hyper_bids.simulate.settings import SimulateSettings
-from hyper_bids.simulate.stimuli import Stimuli
+from hyper_bids.simulate.stimuli import Stimuli, has_normal_latents
 
 BIDS_VERSION = "1.10.0"
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
@@ -85,7 +85,7 @@ def latents_entry(settings: SimulateSettings, stimuli: Stimuli) -> dict[str, obj
         "Dimension": stimuli.latents.n_latents,
         "GroundTruth": True,
     }
-    if settings.generator != "identity":
+    if has_normal_latents(settings):
         entry["Distribution"] = "normal"
     if stimuli.declaration is not None:
         entry["Generator"] = stimuli.declaration

@@ -114,10 +114,21 @@ def _shape(n_latents: int) -> tuple[int, int]:
     return side, side
 
 
+BOUNDED = ("vaegan",)
+"""Generators whose latents are means of a posterior, between -1 and 1, not standard normal (METHODS.md section 5)."""
+
+
+def has_normal_latents(settings: SimulateSettings) -> bool:
+    """Whether the simulated latents are drawn from N(0, I)."""
+    return settings.generator not in ("identity", *BOUNDED)
+
+
 def _draw(settings: SimulateSettings, n: int, n_latents: int, split: str) -> np.ndarray:
     rng = seeded(settings.random_seed, "latents", split)
-    if settings.generator != "identity":
+    if has_normal_latents(settings):
         return rng.standard_normal((n, n_latents)).astype(np.float32)
+    if settings.generator in BOUNDED:
+        return np.tanh(0.5 * rng.standard_normal((n, n_latents))).astype(np.float32)
     from scipy.ndimage import gaussian_filter
 
     field = gaussian_filter(rng.standard_normal((n, *_shape(n_latents))), sigma=(0, 1, 1), mode="wrap")
