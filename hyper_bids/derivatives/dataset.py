@@ -130,6 +130,7 @@ Open `sub-<label>.html` for a participant, `group.html` for the group.
 | `*_metrics.tsv` | scores, a row per test stimulus (and fold) |
 | `*_stats.tsv` | a row per metric, with its test |
 | `*_furtherstats.tsv`, `*_latentstats.tsv`, `*_attributestats.tsv` | further tests, latents, attributes |
+| `*_classstats.tsv`, `*_closedformstats.tsv`, `*_spacestats.tsv` | classes, directions, similar spaces |
 | `*_protocolmetrics.tsv` | scores as a paper computes them (`--protocol`) |
 | `*_learningcurve.tsv` | scores from parts of the training trials (`--learning-curve`) |
 | `*_desc-recordings_reliability.tsv` | which stimulus it was, named from single responses |

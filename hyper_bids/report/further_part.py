@@ -25,7 +25,8 @@ class FurtherTable:
 def further_tables(result: Result) -> list[FurtherTable]:
     """Return what there is of further tables of one decoder."""
     makers = {
-        "furtherstats": _tests, "latentstats": _latents, "attributestats": _attributes, "protocolmetrics": _protocol,
+        "furtherstats": _tests, "latentstats": _latents, "attributestats": _attributes, "classstats": _classes,
+        "closedformstats": _closed_form, "spacestats": _spaces, "protocolmetrics": _protocol,
     }  # fmt: skip
     return [make(result) for suffix, make in makers.items() if result.has(suffix, ".tsv")]
 
@@ -63,15 +64,58 @@ def _latents(result: Result) -> FurtherTable:
 def _attributes(result: Result) -> FurtherTable:
     found = result.table("attributestats")
     rows = [
-        [row["attribute"], number(row["r"], 3), _p(row["p_value"]), _p(row["p_fdr"]), _p(row["p_bonferroni"]),
-         number(row["partial_r"], 3), _p(row["partial_p"])]
+        [row["attribute"], row["scaling"], number(row["r"], 3), _p(row["p_value"]), _p(row["p_fdr"]),
+         _p(row["p_bonferroni"]), number(row["partial_r"], 3), _p(row["partial_p"])]
         for row in found.to_dict("records")
     ]  # fmt: skip
     columns = [
-        ("Attribute", False), ("r", True), ("p", True), ("p, FDR", True), ("p, Bonferroni", True), ("Partial r", True),
-        ("p of partial r", True),
+        ("Attribute", False), ("Latents", False), ("r", True), ("p", True), ("p, FDR", True), ("p, Bonferroni", True),
+        ("Partial r", True), ("p of partial r", True),
     ]  # fmt: skip
     return FurtherTable("Attributes, corrected for their number", Table(str(found["p_method"].iloc[0]), columns, rows))
+
+
+def _classes(result: Result) -> FurtherTable:
+    found = result.table("classstats")
+    rows = [
+        [row["label"], row["positive"], row["border"], number(row["accuracy"], 3), number(row["accuracy_true"], 3),
+         _p(row["p_value"]), str(row["n"])]
+        for row in found.to_dict("records")
+    ]  # fmt: skip
+    columns = [
+        ("Label", False), ("Positive class", False), ("Border", False), ("Accuracy", True), ("By true latents", True),
+        ("p", True), ("n", True),
+    ]  # fmt: skip
+    caption = (
+        "The class that a decoded latent falls into: the side of the border along the line between the means of the "
+        f"training stimuli's two classes ({found['p_method'].iloc[0]})."
+    )
+    return FurtherTable("Classes by projection", Table(caption, columns, rows))
+
+
+def _closed_form(result: Result) -> FurtherTable:
+    found = result.table("closedformstats").sort_values("r", ascending=False)
+    passing = int((found["p_fdr"] <= 0.05).sum())
+    rows = [
+        [row["direction"], number(row["eigenvalue"], 2), number(row["r"], 3), _p(row["p_value"]), _p(row["p_fdr"])]
+        for row in found.head(SHOWN_LATENTS).to_dict("records")
+    ]
+    columns = [("Direction", False), ("Eigenvalue", True), ("r", True), ("p", True), ("p, FDR", True)]
+    shown = f"The {len(rows)} of {len(found)} directions with the largest r" if len(found) > len(rows) else "All"
+    caption = f"{shown}; the number is the rank of the eigenvalue ({found['p_method'].iloc[0]})."
+    title = f"The generator's directions in closed form: {passing} of {len(found)} with p below 0.05 after FDR"
+    return FurtherTable(title, Table(caption, columns, rows), _file(result, "closedformstats"))
+
+
+def _spaces(result: Result) -> FurtherTable:
+    found = result.table("spacestats")
+    rows = [
+        [row["first"], row["second"], number(row["r"], 3), _p(row["p_value"]), str(row["n"])]
+        for row in found.to_dict("records")
+    ]
+    columns = [("Distances of", False), ("and of", False), ("r", True), ("p", True), ("n", True)]
+    caption = f"Which stimuli lie near each other ({found['p_method'].iloc[0]})."
+    return FurtherTable("Similarity of latent spaces", Table(caption, columns, rows))
 
 
 def _protocol(result: Result) -> FurtherTable:
