@@ -311,7 +311,7 @@ def test_a_discriminator_is_called_one(tmp_path, kind):
     [
         ("stylegan/stylegan3_32.pkl", "StyleGAN3: export it to ONNX"),
         ("stylegan/stylegan1_tf_16.pkl", "StyleGAN1: export it to ONNX"),
-        ("features/alexnet_thin.pth", "VGG or AlexNet"),
+        ("features/alexnet_thin.pth", "AlexNet, a network for --features"),
         ("features/clip_thin_state_dict.pt", "CLIP"),
         ("features/vggface2_resnet50_ft_thin_py2_proto0.pkl", "ResNet"),
         ("plugins/hyper_small.torchscript.pt", "TorchScript.*ONNX"),

@@ -44,12 +44,24 @@ class Candidate:
         What the file says about how the network was built, in its own words.
     kind : str
         Class or function that built it, where the file tells.
+    container : str
+        File format that it was in, as `recognise.CONTAINERS` calls it.
+    wanted : str
+        Architecture that was asked for, where one was; it decides between two of the same names.
     """
 
     member: str
     arrays: Mapping[str, np.ndarray]
     settings: Mapping[str, object] = field(default_factory=dict)
     kind: str = ""
+    container: str = ""
+    wanted: str = ""
+
+    def whole(self, prefix: str) -> Mapping[str, np.ndarray]:
+        """Return the arrays with a prefix that all of them had, and that was taken for a wrapper's, put back."""
+        if self.member.rpartition("/")[2] != prefix:
+            return self.arrays
+        return {f"{prefix}.{name}": array for name, array in self.arrays.items()}
 
 
 def candidates(tree: object) -> list[Candidate]:

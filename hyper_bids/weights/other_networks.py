@@ -24,8 +24,8 @@ BY_KEY: tuple[tuple[str, str], ...] = (
     (r"encoder/layer\d|generator/layer\d+/deconv2d", "this is a VAE-GAN"),
     (r"visual\.(conv1|transformer|proj)", "this is CLIP, a network for --features"),
     (r"Mixed_5b\.|Mixed_7c\.", "this is Inception v3, a network for --features"),
-    (r"layer1\.0\.conv1\.weight|conv1/7x7_s2", "this is a ResNet, a network for --features"),
-    (r"^features\.\d+\.|^classifier\.\d+\.|conv1_1", "this is a VGG or AlexNet, a network for --features"),
+    (r"layer1\.0\.conv1\.weight|conv1/7x7_s2", "this is a ResNet; ResNet-50 is the one for --features"),
+    (r"^features\.\d+\.|^classifier\.\d+\.|conv1_1", "this is a VGG or a kin of it; VGG-16 is the one for --features"),
     (r"model\.diffusion_model\.|down_blocks\.\d|mid_block\.", "this is a diffusion model: export a generator to ONNX"),
     (r"^main\.\d+\.|^layers?\.\d+\.|^blocks?\.", "this is a network of another kind: export it to ONNX"),
 )  # fmt: skip

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_you_mean, listing
 from hyper_bids.weights import (
+    alexnet_canonical,
+    clip_canonical,
+    dand_canonical,
+    efficientnet_canonical,
+    inception_canonical,
+    keras_h5,
     mxnet_params,
     npz,
     onnx_files,
@@ -21,20 +27,26 @@ from hyper_bids.weights import (
     pggan_tensorflow,
     pggan_torch,
     pickles,
+    resnet_canonical,
     safetensors_files,
     stylegan2_canonical,
     stylegan_pickles,
     tensorflow_checkpoint,
     torch_files,
+    torchscript_files,
     vaegan_canonical,
+    vgg_canonical,
 )
 from hyper_bids.weights.candidates import DISCRIMINATORS, Candidate, candidates
 from hyper_bids.weights.canonical import Damaged, Refused, Weights
+from hyper_bids.weights.feature_canonical import TITLES
 from hyper_bids.weights.files import ZIP_FAULTS
 from hyper_bids.weights.other_networks import described
 from hyper_bids.weights.pggan_canonical import pggan
 
 HEAD_BYTES = 512
+GENERATOR, FEATURES = "--generator", "--features"
+GENERATOR_TITLES = {"pggan": "a PGGAN", "stylegan2": "a StyleGAN2", "vaegan": "a VAE-GAN", "dand": "a DAND generator"}
 MAX_COPIES, ALWAYS_FINE = 16, 1 << 26
 """Bytes of a network's arrays: as a multiple of the file's size, and what is let pass in any case."""
 
@@ -63,6 +75,11 @@ class Network:
     tree_layouts: tuple[Callable[[object], Weights | None], ...] = ()
     check: Callable[..., Weights] | None = None
 
+    @property
+    def option(self) -> str:
+        """What a user names such a file with: ``--generator`` or ``--features``."""
+        return FEATURES if self.architecture in TITLES else GENERATOR
+
 
 def _zip_names(path: Path) -> list[str]:
     try:
@@ -82,16 +99,23 @@ def _is_npz(path: Path, head: bytes) -> bool:
     return head.startswith(b"PK\x03\x04") and any(name.endswith(".npy") for name in _zip_names(path))
 
 
+def _is_torchscript(path: Path, head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04") and torchscript_files.recognised(_zip_names(path))
+
+
 CONTAINERS: list[Container] = [
     Container("MXNet parameter list", lambda path, head: mxnet_params.starts(head), mxnet_params.read),
+    Container("safetensors", lambda path, head: safetensors_files.starts(head), safetensors_files.read),
+    Container("TorchScript archive", _is_torchscript, torchscript_files.read),
     Container("PyTorch checkpoint", _is_torch, torch_files.read),
     Container("NumPy archive", _is_npz, npz.read),
     Container("pickle", lambda path, head: pickles.starts(head), pickles.read),
-    Container("safetensors", lambda path, head: safetensors_files.starts(head), safetensors_files.read),
     Container("ONNX network", lambda path, head: onnx_files.starts(head), onnx_files.read),
+    Container("Keras HDF5", lambda path, head: keras_h5.starts(head), keras_h5.read),
     Container("TensorFlow checkpoint", tensorflow_checkpoint.recognised, tensorflow_checkpoint.read),
 ]
-"""Tried in this order; legacy PyTorch files are pickles too, so they come before."""
+"""Tried in this order. Legacy PyTorch files are pickles too; safetensors start with a length, whose first byte may be
+the one that pickles start with: both come before pickles."""
 
 NETWORKS: list[Network] = [
     Network(
@@ -122,6 +146,15 @@ NETWORKS: list[Network] = [
         tree_layouts=(vaegan_canonical.from_tensorflow, vaegan_canonical.from_canonical),
         check=vaegan_canonical.vaegan,
     ),
+    Network("dand", tree_layouts=(dand_canonical.from_canonical,), check=dand_canonical.dand),
+    Network("vggface2", layouts=(resnet_canonical.from_keras,), check=resnet_canonical.vggface2),
+    Network("resnet50", layouts=(resnet_canonical.from_torch,), check=resnet_canonical.resnet50),
+    Network("vggface", layouts=(vgg_canonical.from_keras,), check=vgg_canonical.vggface),
+    Network("vgg16", layouts=(vgg_canonical.from_torch,), check=vgg_canonical.vgg16),
+    Network("alexnet", layouts=(alexnet_canonical.from_torch,), check=alexnet_canonical.alexnet),
+    Network("inception", layouts=(inception_canonical.from_torch,), check=inception_canonical.inception),
+    Network("clip", layouts=(clip_canonical.from_openai,), check=clip_canonical.clip),
+    Network("efficientnet", layouts=(efficientnet_canonical.from_torch,), check=efficientnet_canonical.efficientnet),
 ]
 
 NOT_THERE: tuple[tuple[bytes, str], ...] = (
@@ -139,7 +172,9 @@ NOT_WEIGHTS: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def read_weights(path: Path, *, member: str | None = None, architecture: str | None = None) -> Weights:
+def read_weights(
+    path: Path, *, member: str | None = None, architecture: str | None = None, option: str | None = None
+) -> Weights:
     """Read a weight file of any known format, running nothing that is in it.
 
     Parameters
@@ -149,7 +184,10 @@ def read_weights(path: Path, *, member: str | None = None, architecture: str | N
         Which network of a checkpoint: ``netG``, ``generator``, ``G``, ...; None takes the moving average where there
         is one, and `Weights.notes` names what was taken.
     architecture : str or None
-        What is wanted; another network is then an error.
+        What is wanted; another network is then an error. It also decides between VGGFace2's and torchvision's
+        ResNet-50, whose arrays have the same names.
+    option : str or None
+        ``--generator`` or ``--features``: which of the two the file must be for.
 
     Raises
     ------
@@ -167,17 +205,38 @@ def read_weights(path: Path, *, member: str | None = None, architecture: str | N
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
         container, tree = _opened(path, head)
-        weights = _recognised(tree, member, max(ALWAYS_FINE, MAX_COPIES * path.stat().st_size))
+        asked = architecture if architecture in TITLES else ""
+        weights = _recognised(tree, member, max(ALWAYS_FINE, MAX_COPIES * path.stat().st_size), container, asked)
     except OSError as error:
         raise MissingFiles(f"Weights {path} cannot be read: {error}.") from error
     except Damaged as error:
         raise MissingFiles(f"Weights {path} cannot be read: {error}.") from error
     except Refused as error:
         raise InconsistentInput(f"Weights {path} are refused: {error}.") from error
-    if architecture is not None and weights.architecture != architecture:
-        raise InconsistentInput(f"Weights {path} are a {weights.architecture}; a {architecture} is needed.")
+    _check_wanted(path, weights.architecture, architecture, option)
     origin = weights.origin if isinstance(tree, Weights) else f"{weights.origin}, {container}"
     return Weights(weights.architecture, weights.arrays, weights.options, origin, weights.notes)
+
+
+def described_as(architecture: str) -> str:
+    """Return a network in words, with the option that its file is for.
+
+    >>> described_as("alexnet"), described_as("pggan")
+    ("ImageNet's AlexNet, a network for --features", 'a PGGAN, a network for --generator')
+    """
+    network = next((network for network in NETWORKS if network.architecture == architecture), None)
+    if network is None:
+        return f"a {architecture}"
+    title = TITLES.get(architecture) or GENERATOR_TITLES.get(architecture, f"a {architecture}")
+    return f"{title}, a network for {network.option}"
+
+
+def _check_wanted(path: Path, found: str, architecture: str | None, option: str | None) -> None:
+    of = {network.architecture: network.option for network in NETWORKS}
+    if architecture is not None and found != architecture:
+        raise InconsistentInput(f"Weights {path} are {described_as(found)}; {described_as(architecture)} is needed.")
+    if option is not None and of.get(found) != option:
+        raise InconsistentInput(f"Weights {path} are {described_as(found)}; one for {option} is needed.")
 
 
 def _opened(path: Path, head: bytes) -> tuple[str, object]:
@@ -203,7 +262,7 @@ def _read(container: Container, path: Path) -> object:
         ) from error
 
 
-def _recognised(tree: object, member: str | None, max_bytes: int) -> Weights:
+def _recognised(tree: object, member: str | None, max_bytes: int, container: str, asked: str) -> Weights:
     if isinstance(tree, Weights):
         return _checked(tree)
     for network in NETWORKS:
@@ -211,7 +270,7 @@ def _recognised(tree: object, member: str | None, max_bytes: int) -> Weights:
             if (weights := layout(tree)) is not None:
                 return weights
     wanted = _wanted(candidates(stylegan_pickles.flattened(tree, member)), member)
-    for candidate in wanted:
+    for candidate in (replace(candidate, container=container, wanted=asked) for candidate in wanted):
         if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in candidate.arrays.values()):
             raise Refused("some of its numbers are not finite")
         if sum(array.nbytes for array in candidate.arrays.values()) > max_bytes:

@@ -13,16 +13,17 @@ import itertools
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from hyper_bids.weights.canonical import Damaged, Refused
 from hyper_bids.weights.files import ZIP_FAULTS, mapped
-from hyper_bids.weights.unpickle import BROKEN, Global, Inert, Name, attributes, unpickle
+from hyper_bids.weights.unpickle import BROKEN, Global, Inert, Meaning, Name, attributes, unpickle
 
 OLDEST_TORCH = (2, 10)
 """Older ones have holes in weights_only: CVE-2025-32434 (before 2.6) and CVE-2026-24747 (before 2.10)."""
@@ -35,6 +36,7 @@ BFLOAT16 = "bfloat16"
 ITEMS = {"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": BFLOAT16, "Byte": "u1", "Char": "i1",
          "Short": "<i2", "Int": "<i4", "Long": "<i8", "Bool": "?"}  # fmt: skip
 STORAGES = {("torch", f"{kind}Storage"): dtype for kind, dtype in ITEMS.items()}
+TORCHSCRIPT = "it is TorchScript, that is, code, which could do anything. Export the network to ONNX instead"
 TORCH_PROTOCOL = 2
 """The pickle protocol that `torch.save` writes unless asked, and that `torch.load` reads with weights_only."""
 
@@ -164,9 +166,7 @@ def _look_at_zip(path: Path) -> Looked:
             members = archive.infolist()
             names = [member.filename for member in members]
             if any("/code/" in name or name.endswith("/constants.pkl") for name in names):
-                raise Refused(
-                    "it is TorchScript, that is, code, which could do anything. Export the network to ONNX instead"
-                )
+                raise Refused(TORCHSCRIPT)
             packed = [member for member in members if member.compress_type != zipfile.ZIP_STORED]
             if packed or len(set(names)) != len(names) or sum(m.file_size for m in members) > path.stat().st_size:
                 raise Damaged("its members are compressed, doubled, or larger than the file")
@@ -220,8 +220,13 @@ def _protocol(head: bytes) -> int:
     return head[1] if head[:1] == b"\x80" else 0
 
 
-def _look_at_pickle(source, file_size: int) -> tuple[object, dict[str, Storage]]:
-    """Read the pickle as data; return its tree and its storages after checking every tensor against them."""
+def _look_at_pickle(
+    source, file_size: int, also: Mapping[Name, Meaning | None] = MappingProxyType({})
+) -> tuple[object, dict[str, Storage]]:
+    """Read the pickle as data; return its tree and its storages after checking every tensor against them.
+
+    ``also``: further names that it may mention, as `unpickle` takes them.
+    """
     storages: dict[str, Storage] = {}
     layouts: list[Layout] = []
 
@@ -243,6 +248,7 @@ def _look_at_pickle(source, file_size: int) -> tuple[object, dict[str, Storage]]
         ("torch", "Size"): lambda record: tuple(record.arguments[0]),
         ("torch", "device"): None,
         **{name: attributes for name in SETTINGS},
+        **also,
     }
     bare = frozenset({*STORAGES, *(("torch", f"{kind}{bits}") for kind in ("float", "int") for bits in (16, 32, 64))})
     tree = unpickle(source, meanings, bare=bare, persistent=found)

@@ -1,0 +1,223 @@
+"""Feature networks' files that want to run code, look elsewhere, fill the memory or never end: refused, in one line."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+import feature_files as files
+
+from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles
+from hyper_bids.weights import h5_table, keras_h5, read_weights
+from hyper_bids.weights.canonical import Damaged, Refused
+
+SECONDS = 15
+"""Far beyond what any of these files takes, on a busy machine too."""
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """A path that the attacks would make."""
+    path = tmp_path / "marker"
+    yield path
+    assert not path.exists(), "code of a weight file was run"
+
+
+@pytest.fixture
+def keras(tmp_path) -> Path:
+    return files.write_keras(tmp_path / "w.h5", files.vggface_arrays())
+
+
+def refuse(path: Path, says: str, error: type[HyperError] = InconsistentInput) -> None:
+    started = time.process_time()
+    with pytest.raises(error, match=says) as caught:
+        read_weights(path, option="--features")
+    assert "\n" not in str(caught.value) and time.process_time() - started < SECONDS
+
+
+# ------------------------------------------------------------------ pickles, TorchScript
+
+
+class Attack:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_a_pickle_that_would_run_code(tmp_path, marker, protocol):
+    arrays = {**files.random_arrays(files.resnet_shapes(7), 1), "fc.weight": Attack(marker)}
+    refuse(files.write_pickle(tmp_path / "w.pkl", arrays, protocol), "asks for .*mkdir")
+
+
+def torchscript(path: Path, pickled: bytes, storages: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("clip/data.pkl", pickled)
+        archive.writestr("clip/constants.pkl", b"\x80\x02).")
+        archive.writestr("clip/code/__torch__.py", "raise SystemExit", compress_type=zipfile.ZIP_DEFLATED)
+        for key, content in storages.items():
+            archive.writestr(f"clip/data/{key}", content)
+    return path
+
+
+def module(state: bytes) -> bytes:
+    """A pickle of a TorchScript module with this state."""
+    return b"\x80\x02c__torch__.clip\nModel\n)\x81}" + state + b"b."
+
+
+def tensor(name: str, key: str, n: int, shape: bytes) -> bytes:
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00" + key.encode()
+    storage += b"X\x03\x00\x00\x00cpuK" + bytes([n]) + b"tQ"
+    text = b"X" + len(name).to_bytes(4, "little") + name.encode()
+    return text + b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + shape + b"\x89N}tRs"
+
+
+def test_torchscript_is_read_without_its_code_or_not_at_all(tmp_path, marker):
+    words = len(str(marker)).to_bytes(4, "little") + str(marker).encode()
+    call = b"X\x01\x00\x00\x00xcposix\nmkdir\nX" + words + b"\x85Rs"
+    refuse(torchscript(tmp_path / "a.pt", module(call), {}), "asks for posix.mkdir")
+    refuse(torchscript(tmp_path / "b.pt", module(b""), {}), "TorchScript, that is, code")
+    plain = tensor("weight", "0", 2, b"K\x02\x85K\x01\x85")
+    refuse(torchscript(tmp_path / "c.pt", module(plain), {"0": bytes(8)}), "TorchScript, that is, code")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(4)])
+def test_torchscript_with_less_than_it_announces(tmp_path, content):
+    state = b"X\x06\x00\x00\x00visual" + module(tensor("class_embedding", "0", 2, b"K\x02\x85K\x01\x85"))[2:-1] + b"s"
+    refuse(torchscript(tmp_path / "w.pt", module(state), {"0": content}), "shorter than announced", MissingFiles)
+
+
+def test_torchscript_whose_modules_contain_themselves(tmp_path):
+    loop = b"\x80\x02c__torch__.clip\nModel\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb."
+    refuse(torchscript(tmp_path / "w.pt", loop, {}), "contains itself", MissingFiles)
+
+
+# ------------------------------------------------------------------ HDF5
+
+
+def with_link(file: h5py.File, link: object) -> None:
+    del file["fc8"]
+    file["fc8"] = link
+
+
+def with_external_data(file: h5py.File) -> None:
+    del file["fc8/fc8/bias:0"]
+    file.create_dataset("fc8/fc8/bias:0", (9,), "f4", external=[("/etc/hostname", 0, 36)])
+
+
+def with_virtual_data(file: h5py.File) -> None:
+    del file["fc8/fc8/bias:0"]
+    layout = h5py.VirtualLayout(shape=(9,), dtype="f4")
+    layout[:] = h5py.VirtualSource("/etc/hostname", "x", shape=(9,))
+    file["fc8/fc8"].create_virtual_dataset("bias:0", layout)
+
+
+def with_objects(file: h5py.File) -> None:
+    del file["fc8/fc8/bias:0"]
+    file["fc8/fc8"].create_dataset("bias:0", data=["a", "b"], dtype=h5py.string_dtype())
+
+
+def by_theano(file: h5py.File) -> None:
+    file.attrs["backend"] = "theano"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda file: with_link(file, h5py.ExternalLink("/etc/hostname", "/")), "link to somewhere else"),
+        (lambda file: with_link(file, h5py.SoftLink("/fc7")), "link to somewhere else"),
+        (with_external_data, "another file"),
+        (with_virtual_data, "another file"),
+        (with_objects, "not numbers"),
+        (by_theano, "Theano"),
+    ],
+)
+def test_hdf5_that_looks_elsewhere_or_holds_other_things(keras, change, says):
+    with h5py.File(keras, "r+") as file:
+        change(file)
+    refuse(keras, says)
+
+
+def test_hdf5_that_contains_itself(keras):
+    with h5py.File(keras, "r+") as file:
+        file["fc8/again"] = file["fc8"]
+    refuse(keras, "contain themselves", MissingFiles)
+
+
+def test_hdf5_that_would_fill_the_memory(tmp_path):
+    with h5py.File(tmp_path / "bomb.h5", "w") as file:
+        file.create_dataset("conv1_1/conv1_1/kernel:0", (1 << 34,), "f4", chunks=(1 << 20,), compression="gzip")
+    refuse(tmp_path / "bomb.h5", "times its size", MissingFiles)
+
+
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}, {"chunks": True, "shuffle": True}])
+@pytest.mark.parametrize("whole_model", [False, True])
+def test_hdf5_in_any_layout_gives_the_same_arrays(tmp_path, how, whole_model):
+    arrays = {name: array for name, array in files.vggface_arrays().items() if name.startswith(("conv1", "fc"))}
+    found = keras_h5.read(files.write_keras(tmp_path / "w.h5", arrays, whole_model=whole_model, **how))
+    assert set(found) == set(arrays) and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+
+def test_hdf5s_library_may_die_without_us(keras, monkeypatch, tmp_path):
+    program = tmp_path / "dies.py"
+    program.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(h5_table, "__file__", str(program))
+    with pytest.raises(Damaged, match="broke down over it"):
+        keras_h5.read(keras)
+
+
+def test_a_network_of_another_kind_in_hdf5(tmp_path):
+    path = files.write_keras(tmp_path / "w.h5", {"conv5_3_1x1_down/kernel": np.ones((1, 1, 2, 3), "f4"),
+                                                "conv1/7x7_s2/kernel": np.ones((7, 7, 3, 4), "f4")})  # fmt: skip
+    refuse(path, "SENet-50")
+    refuse(files.write_keras(tmp_path / "o.h5", {"dense_1/kernel": np.ones((2, 3), "f4")}), "no generator known here")
+
+
+# ------------------------------------------------------------------ cut off, altered, random
+
+
+@pytest.mark.parametrize("name", ["vggface", "vggface2", "alexnet"])
+def test_truncations_and_random_bytes_end_in_an_error_or_in_weights(tmp_path, name):
+    """The bound is on the processor's time: HDF5's library is stopped when it no longer ends."""
+    whole = files.thin_file(name, tmp_path / "whole").read_bytes()
+    rng = np.random.default_rng(9)
+    path = tmp_path / f"w.{name}"
+    started = os.times()
+    n_refused = 0
+    for number in range(16):
+        content = bytearray(whole)
+        if number % 2:
+            content = content[: int(rng.integers(9, len(whole)))]
+        else:
+            for place in rng.integers(0, min(len(whole), 3000), 12):
+                content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            read_weights(path)
+        except HyperError as error:
+            n_refused += 1
+            assert "\n" not in str(error)
+    used = os.times()
+    assert n_refused >= 8
+    assert sum(used[:4]) - sum(started[:4]) < 16 * SECONDS
+
+
+def test_a_pickle_of_numbers_that_is_no_network(tmp_path):
+    path = tmp_path / "w.pkl"
+    path.write_bytes(pickle.dumps({"a.weight": np.ones((2, 2))}, protocol=2))
+    refuse(path, "no generator known here")
+    with pytest.raises(Refused):
+        from hyper_bids.weights.resnet_canonical import vggface2
+
+        vggface2({"conv1.bias": np.ones(3)}, {}, "")
