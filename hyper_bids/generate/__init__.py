@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, listing
+from hyper_bids.generate.dand import DANDGenerator
 from hyper_bids.generate.eigenface import Eigenface
 from hyper_bids.generate.identity import Identity
 from hyper_bids.generate.onnx_file import ONNXGenerator
@@ -39,6 +40,7 @@ class Network:
 NETWORKS: dict[str, Network] = {
     "pggan": Network(PGGANGenerator, ("resolution", "dtype", "compiled")),
     "vaegan": Network(VAEGANGenerator, ("resolution", "dtype")),
+    "dand": Network(DANDGenerator, ("resolution", "dtype")),
     "stylegan2": Network(StyleGAN2Generator, ("resolution", "dtype", "truncation", "latent")),
     "onnx": Network(ONNXGenerator, ("resolution",)),
 }
@@ -231,6 +233,7 @@ __all__ = [
     "BY_CONTENT",
     "GENERATORS",
     "NETWORKS",
+    "DANDGenerator",
     "Eigenface",
     "Identity",
     "ONNXGenerator",

@@ -54,9 +54,9 @@ def read_image(path: Path) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise MissingFiles(_too_large(path, str(error))) from error
     except UnidentifiedImageError as error:
-        raise MissingFiles(f"{path} is no image that can be read.") from error
+        raise MissingFiles(f"{path} is no image that can be read. Copy it again, or take it out of the table.") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise MissingFiles(f"{path} is no image that can be read: {error}.") from error
+        raise MissingFiles(f"{path} is no image that can be read: {error}. Copy it again.") from error
 
 
 def _too_large(path: Path, what: str) -> str:

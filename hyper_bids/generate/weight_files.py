@@ -54,7 +54,7 @@ def _architecture(path: Path, stamps: tuple) -> str:
     """Read the file once, however many participants are planned; ``stamps`` says whether it is still the same."""
     if path.is_dir() or is_eigenface(path):
         return "eigenface"
-    return "onnx" if is_onnx(path) else read_weights(path).architecture
+    return "onnx" if is_onnx(path) else read_weights(path, option="--generator").architecture
 
 
 def is_eigenface(path: Path) -> bool:

@@ -1,0 +1,157 @@
+"""DAND's latents: standardised principal component scores of a recognition network's features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from hyper_bids.errors import InconsistentInput
+from hyper_bids.generate.training.files import replacing
+from hyper_bids.generate.training.image_folder import full_size
+
+ROWS = 1024
+
+
+class Extractor(Protocol):
+    """A network's features, as the latents are made of: `hyper_bids.features.make_features` gives one."""
+
+    name: str
+    layer: str
+    sha256: str
+
+    def features(self, pixels: np.ndarray) -> np.ndarray:
+        """Return ``(n, F)`` features of uint8 RGB ``(n, height, width, 3)``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePCA:
+    """Principal components of features: ``features = mean + (z * scale) @ components``.
+
+    Parameters
+    ----------
+    mean : (F,) float32
+    components : (K, F) float32
+        Orthonormal, by falling variance; the largest absolute entry of each is positive.
+    scale : (K,) float32
+        Standard deviation of the scores that it was fitted on (n - 1 in the denominator).
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def n_latents(self) -> int:
+        return len(self.scale)
+
+    def latents(self, features: np.ndarray) -> np.ndarray:
+        """Return latents ``(n, K)`` float32, of unit variance where the PCA was fitted, of features ``(n, F)``."""
+        return ((features - self.mean) @ self.components.T / self.scale).astype(np.float32)
+
+
+def fit_pca(features: np.ndarray, n_components: int) -> FeaturePCA:
+    """Return the principal components of features ``(n, F)``, which may be mapped from disk.
+
+    As many as were asked for, or as many as there are: at most n - 1. Of the two Gram matrices the smaller is
+    decomposed, in float64: memory is bounded by F x F, however many rows there are.
+
+    Raises
+    ------
+    InconsistentInput
+        Fewer than two rows, rows that are all the same, or values that are not finite.
+    """
+    n, n_features = features.shape
+    if n < 2:
+        raise InconsistentInput(f"Principal components need at least two pictures, got {n}.")
+    mean = sum(block.sum(axis=0) for block in _blocks(features)) / n
+    if not np.isfinite(mean).all():
+        raise InconsistentInput("The feature network gave values that are not finite: are its weights whole?")
+    if n <= n_features:
+        centred = np.asarray(features, dtype=np.float64) - mean
+        gram = centred @ centred.T
+    else:
+        gram = np.zeros((n_features, n_features))
+        for block in _blocks(features):
+            gram += (block - mean).T @ (block - mean)
+    values, vectors = np.linalg.eigh(gram)
+    keep = np.argsort(values)[::-1][: min(n_components, n - 1)]
+    keep = keep[values[keep] > 1e-10 * max(values.max(), 1e-30)]
+    if not len(keep):
+        raise InconsistentInput("Principal components need features that differ; these are all the same.")
+    components = vectors[:, keep].T
+    if n <= n_features:
+        components = (components @ centred) / np.sqrt(values[keep])[:, None]
+    largest = np.abs(components).argmax(axis=1)
+    components = components * np.sign(components[np.arange(len(keep)), largest])[:, None]
+    scale = np.sqrt(values[keep] / (n - 1))
+    return FeaturePCA(*(part.astype(np.float32) for part in (mean, components, scale)))
+
+
+def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(features), ROWS):
+        yield np.asarray(features[start : start + ROWS], dtype=np.float64)
+
+
+def features_of(
+    paths: Sequence[Path],
+    digest: str,
+    extractor: Extractor,
+    cache: Path,
+    *,
+    crop: float = 1.0,
+    say: Callable[[str], None] = lambda line: None,
+    stop: Callable[[], None] = lambda: None,
+) -> np.ndarray:
+    """Return the features ``(n, F)`` float32 of pictures at their own sizes, mapped from disk.
+
+    A second call finds them in the file ``cache``, if pictures (their ``digest``), crop and network are the same.
+
+    Raises
+    ------
+    InconsistentInput
+        The network gave anything but finite features, one row a picture.
+    MissingFiles, OutputNotWritable
+    """
+    network = {"name": extractor.name, "layer": extractor.layer, "sha256": extractor.sha256}
+    wanted = {"digest": digest, "n": len(paths), "crop": crop, **network}
+    sidecar = cache.with_suffix(".json")
+    n_features = _known(sidecar, wanted)
+    if not n_features or not cache.is_file() or cache.stat().st_size != 4 * n_features * len(paths):
+        say(f"features of {len(paths)} pictures: {extractor.name} {extractor.layer}")
+        n_features = _write_features(paths, crop, extractor, cache, stop)
+        with replacing(sidecar) as part:
+            part.write_text(json.dumps(wanted | {"n_features": n_features}), encoding="utf-8")
+    return np.memmap(cache, np.float32, "r", shape=(len(paths), n_features))
+
+
+def _known(sidecar: Path, wanted: dict) -> int:
+    try:
+        found = json.loads(sidecar.read_text(encoding="utf-8"))
+        return int(found["n_features"]) if {name: found.get(name) for name in wanted} == wanted else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
+
+
+def _write_features(
+    paths: Sequence[Path], crop: float, extractor: Extractor, out: Path, stop: Callable[[], None]
+) -> int:
+    n_features = 0
+    with replacing(out) as part, part.open("wb") as file:
+        for pixels in full_size(paths, crop):
+            stop()
+            found = np.asarray(extractor.features(pixels), dtype=np.float32)
+            found = found.reshape(len(found), -1)
+            n_features = n_features or found.shape[1]
+            if found.shape != (len(pixels), n_features) or not np.isfinite(found).all():
+                raise InconsistentInput(
+                    f"{extractor.name} {extractor.layer} gave features of shape {found.shape} for {len(pixels)} "
+                    f"pictures, or some that are not finite; {n_features} finite ones a picture are needed."
+                )
+            file.write(found.tobytes())
+    return n_features
