@@ -38,14 +38,14 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "link", "img", "br"):
+        if tag not in ("meta", "link", "img", "br", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag, f"unbalanced </{tag}>"
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.text += data
 
     def all(self, tag):
@@ -131,7 +131,7 @@ def report(folder, dataset, arguments):
 def check_self_contained(page):
     ids = Counter(attributes["id"] for _, attributes in page.tags if attributes.get("id"))
     assert max(ids.values()) == 1
-    assert not page.all("script") and not page.all("iframe")
+    assert [tag.get("src") for tag in page.all("script")] == [None] and not page.all("iframe")
     assert all(picture["src"].startswith("data:image/") and picture["alt"] for picture in page.all("img"))
     assert all(link["href"].startswith("data:") for link in page.all("link"))
     targets = {link["href"] for link in page.all("a") if link["href"].startswith("#")}

@@ -208,7 +208,7 @@ def test_what_was_not_computed_is_grey_and_last():
 def test_a_sheet_says_what_it_leaves_out(n, shown):
     table = pd.DataFrame({"latent_correlation": np.linspace(1, 0, n)}, index=[f"s{k}" for k in range(n)])
     images = np.zeros((n, 2, 3, 3), dtype=np.uint8)
-    drawn = {"stimuli": np.array(table.index), "recon": images, "ceiling": images}
+    drawn = {"stimuli": np.array(table.index), "recon": images, "ceiling": images, "random": images[:7]}
     rows, captions = pictures.sheet_rows(table, {}, drawn)
     note = pictures.sheet_note(n)
     assert len(captions) == len(rows["decoded"]) == shown
@@ -301,7 +301,7 @@ def test_small_pictures_keep_their_pixels_and_large_ones_shrink(tmp_path, rng):
         decoded = Image.open(io.BytesIO(base64.b64decode(made.uri.partition("base64,")[2])))
         sizes[name] = decoded.size
         assert made.pixelated == (name == "small")
-    assert sizes == {"small": (14, 10), "large": (69, 208)}
+    assert sizes == {"small": (14, 10), "large": (128, 384)}
     clear = Image.fromarray(np.zeros((3, 5, 4), dtype=np.uint8))
     clear.save(tmp_path / "clear.png")
     assert read_picture(tmp_path / "clear.png").shape == (3, 5, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,3 +63,13 @@ def audit_items(content: Mapping[str, Any]) -> list[AuditItem]:
         word, sign = LIGHTS[check["Status"]]
         items.append(AuditItem(title, check["Status"], word, sign, str(check.get("Text", ""))))
     return sorted(items, key=lambda item: list(LIGHTS).index(item.status))
+
+
+def tally(items: list[AuditItem]) -> list[tuple[str, str, str]]:
+    """Return sign, class and words of every light that is on: the audit at a glance.
+
+    >>> tally(audit_items({"Overlap": {"Status": "PASS", "Text": ""}, "Copies": {"Status": "PASS", "Text": ""}}))
+    [('✓', 'PASS', '2 pass')]
+    """
+    counts = Counter((item.sign, item.css, item.word) for item in items)
+    return [(sign, css, f"{n} {word}") for (sign, css, word), n in counts.items()]

@@ -9,7 +9,7 @@ import numpy as np
 
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.report.figures_comparison import comparison_figure
-from hyper_bids.report.page import FigureFolder, PlacedFigure
+from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.scores import known, number
 from hyper_bids.report.words import long_name, p_text
 

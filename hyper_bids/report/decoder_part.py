@@ -11,11 +11,12 @@ import numpy as np
 from hyper_bids.derivatives.names import label
 from hyper_bids.errors import listing
 from hyper_bids.report import figures_attributes, figures_scores, pictures, summary
-from hyper_bids.report.audits import AuditItem, audit_items
+from hyper_bids.report.audits import AuditItem, audit_items, tally
+from hyper_bids.report.figures_latents import latents_figure
 from hyper_bids.report.figures_reconstructions import sheet_figure
 from hyper_bids.report.further_part import FurtherTable, further_tables
+from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.notices import sentence
-from hyper_bids.report.page import FigureFolder, PlacedFigure
 from hyper_bids.report.read import Result
 from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, p_text, smallest_p
 from hyper_bids.report.tables import Table, chosen_penalties, fold_table, stimulus_table
@@ -61,6 +62,8 @@ class DecoderPart:
     cross_validated: bool
     stats: pd.DataFrame
     further: list[FurtherTable]
+    entities: dict[str, str | None]
+    tally: list[tuple[str, str, str]]
 
 
 def decoder_part(
@@ -119,7 +122,7 @@ def decoder_part(
         sorted_by=_title(column, dictionary),
         n_stimuli=len(table),
         cards=pictures.cards(table, task["stimulus_paths"], drawn, problems, n_results),
-        references=pictures.references(drawn, Quality.for_count(3 * n_results * len(table))) if drawn else [],
+        references=pictures.references(drawn, Quality.for_count(4 * n_results * len(table))) if drawn else [],
         sheet_file=_sheet(result, table, task, drawn, folder),
         sheet_note=pictures.sheet_note(len(table)),
         rows=rows,
@@ -141,6 +144,8 @@ def decoder_part(
         cross_validated=bool(task["cross_validate"]),
         stats=result.stats,
         further=further_tables(result),
+        entities={"task": result.scope.task, "model": result.model},
+        tally=tally(audit_items(result.sidecar("audit"))),
     )
 
 
@@ -153,7 +158,8 @@ def _sheet(
         return ""
     rows = pictures.sheet_rows(table, task["stimulus_paths"], drawn)
     drawing = sheet_figure(*rows, note=pictures.sheet_note(len(table)))
-    return folder.save_result(result, "reconstructions", drawing, "", "").file
+    about = "Stimuli, their reconstructions, ceilings and baselines."
+    return folder.save_result(result, "reconstructions", drawing, "all reconstructions", about).file
 
 
 def _score_figures(
@@ -185,6 +191,7 @@ def _score_figures(
         drawing = figures_scores.null_figure([row.name for row in compared], records)
         caption = f"Each metric beside its null distribution (n = {len(table)} stimuli)."
         placed["null"] = folder.save_result(result, "null", drawing, "metrics and their null distributions", caption)
+    placed.update(_latents_figure(result, len(table), folder))
     placed.update(_attribute_figure(result, table, stats, folder))
     return placed
 
@@ -206,7 +213,37 @@ def _attribute_figure(
         f"stimulus (n = {len(table)}), the line a least-squares fit, p two-sided."
     )
     alt = "true against predicted attributes"
-    return {"attributes": folder.save_result(result, "attributes", drawing, alt, caption)}
+    bars = figures_attributes.attribute_bars_figure(scores, titles)
+    about = (
+        "The same scores as bars, a pair a stimulus, in units of the latents"
+        f"{_of_many(len(table), figures_attributes.MOST_BARS)}. r and p as beside the dots."
+    )
+    return {
+        "attributebars": folder.save_result(result, "attributebars", bars, "attributes of every stimulus", about),
+        "attributes": folder.save_result(result, "attributes", drawing, alt, caption),
+    }
+
+
+def _of_many(n: int, most: int) -> str:
+    return f"; {most} of {n} stimuli, evenly spaced in the order of their true scores" if n > most else ""
+
+
+def _latents_figure(result: Result, n_stimuli: int, folder: FigureFolder) -> dict[str, PlacedFigure]:
+    """Draw the correlation of every single latent; {} where there is no table of them."""
+    if not result.has("latentstats", ".tsv"):
+        return {}
+    found = result.table("latentstats")
+    r, p_fdr = found["r"].to_numpy(float), found["p_fdr"].to_numpy(float)
+    if not np.isfinite(r).any():
+        return {}
+    drawing = latents_figure(r, p_fdr, n_stimuli)
+    caption = (
+        f"Correlation of true and decoded values of each of {len(r)} latents over test stimuli (n = {n_stimuli}), the "
+        "largest first. Blue: p below 0.05 after correction for the false discovery rate "
+        f"({found['p_method'].iloc[0]})."
+    )
+    alt = "correlation of every single latent"
+    return {"singlelatents": folder.save_result(result, "singlelatents", drawing, alt, caption)}
 
 
 def _panel(row: ScoreRow, table: pd.DataFrame, metrics: pd.DataFrame, stats: pd.DataFrame) -> tuple[Any, ...]:

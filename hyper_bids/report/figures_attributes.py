@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, style
 
 COLUMNS = 2
 
@@ -20,7 +22,7 @@ def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: 
     names = list(scores)
     n_rows = -(-len(names) // COLUMNS)
     with style():
-        figure = new_figure(WIDTH, 40 + 225 * n_rows)
+        figure = new_figure(BESIDE, 40 + 225 * n_rows)
         every = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
         for axes, name in zip(every, names, strict=False):
             true, predicted = scores[name]
@@ -36,4 +38,37 @@ def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: 
             axes.set_ylabel("predicted")
         for axes in every[len(names) :]:
             axes.set_visible(False)
+        return draw(figure)
+
+
+MOST_BARS = 40
+"""Stimuli with bars; of more, these many evenly spaced in the order of their true scores."""
+
+
+def attribute_bars_figure(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], titles: Mapping[str, str]) -> Drawing:
+    """Draw true and predicted scores of every stimulus as bars, a panel per attribute (HYPER, Fig. 8).
+
+    Parameters
+    ----------
+    scores : attribute -> true (n,), predicted (n,)
+    titles : attribute -> title
+    """
+    with style():
+        figure = new_figure(BESIDE, 56 + 118 * len(scores))
+        every = figure.subplots(len(scores), 1, squeeze=False)[:, 0]
+        for axes, (name, (true, predicted)) in zip(every, scores.items(), strict=True):
+            order = np.argsort(true, kind="stable")
+            if len(order) > MOST_BARS:
+                order = order[np.round(np.linspace(0, len(order) - 1, MOST_BARS)).astype(int)]
+            x = np.arange(len(order))
+            said = ("true", "predicted") if axes is every[0] else (None, None)
+            axes.bar(x - 0.2, true[order], width=0.4, color=GREY, label=said[0])
+            axes.bar(x + 0.2, predicted[order], width=0.4, color=BLUE, label=said[1])
+            axes.axhline(0, color="#9aa3af", linewidth=0.8)
+            axes.set_title(titles[name].replace("\n", ": "), fontsize=8.5)
+            axes.set_ylabel("score")
+            axes.set_xticks([])
+            axes.margins(x=0.01)
+        every[-1].set_xlabel(f"test stimuli in the order of their true scores (n = {len(order)} shown)")
+        figure.legend(loc="outside upper left", ncols=2)
         return draw(figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hyper_bids.report.canvas import GREY, Drawing, draw, new_figure, style
+from hyper_bids.report.thumbnails import shrunk
 
 ACROSS = 5
 """Stimuli side by side."""
@@ -52,6 +53,7 @@ def _place(axes: object, pixels: np.ndarray | None, left: float, top: float, sid
     if pixels is None:
         axes.text(left + side / 2, top + side / 2, "no file", ha="center", va="center", color=GREY, fontsize=7)
         return
+    pixels = shrunk(pixels, 2 * side)  # as many pixels as the file has there: matplotlib takes seconds for more
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     smooth = "antialiased" if max(height, width) > 64 else "nearest"

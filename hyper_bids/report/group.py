@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from hyper_bids import __version__
-from hyper_bids.derivatives.names import Scope, label
+from hyper_bids.derivatives.names import Scope, file_name, label
 from hyper_bids.derivatives.write import write_text
 from hyper_bids.report import pictures, summary
 from hyper_bids.report.figures_group import distribution_figure, participants_figure
-from hyper_bids.report.group_tables import comparison_part, covariate_table
-from hyper_bids.report.page import PlacedFigure, place, render
+from hyper_bids.report.gallery import FigureFolder, Gallery
+from hyper_bids.report.group_tables import comparison_part, covariate_table, draw_comparison, entities_of_table
+from hyper_bids.report.page import render
 from hyper_bids.report.read import read_table
 from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, number
 from hyper_bids.report.tables import Table
@@ -69,7 +70,7 @@ class GroupPart:
     columns: list[str]
     rows: list[ScoreRow]
     attributes: list[tuple[ScoreRow, ScoreRow | None]]
-    figures: list[PlacedFigure]
+    entities: dict[str, str | None]
     cards: list[GroupCard]
     n_shared: int
     sorted_by: str
@@ -101,10 +102,13 @@ def write_group_report(
     raw = _raw_folder(output, description)
     problems: list[str] = []
     parts = [_part(output, raw, table, problems) for table in tables]
+    for made in comparisons:
+        draw_comparison(made, FigureFolder(OutputFolder(output)))
     notices = [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
     notices += [("WARN", problem) for problem in dict.fromkeys(problems)]
     html = render(
         "group.html",
+        gallery=Gallery([output], "figures"),
         name=str(description.get("Name", "hyper")).removeprefix("hyper: "),
         version=__version__,
         parts=parts,
@@ -145,6 +149,7 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
     title = f"{table['task']}, {table['model']}, {table['desc']}"
     if table["space"]:
         title += f", {table['space']}"
+    _draw(stats, people, rows, entities_of_table(table), FigureFolder(OutputFolder(output)))
     cards, n_shared, column = _cards(output, raw, table, people, problems)
     told = [row for row in rows if row.metric in summary.TOLD]
     about = summary.attributes(found_attributes, together)
@@ -160,7 +165,7 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
         columns=[row.name for row in rows],
         rows=rows,
         attributes=found_attributes,
-        figures=_figures(stats, people, rows),
+        entities=entities_of_table(table),
         cards=cards,
         n_shared=n_shared,
         sorted_by=column.replace("_", " "),
@@ -207,8 +212,24 @@ def _record(row: pd.Series) -> dict[str, float]:
     return {name: float(row[name]) if known(row[name]) else float("nan") for name in COLUMNS}
 
 
-def _figures(stats: pd.DataFrame, people: list[str], rows: list[ScoreRow]) -> list[PlacedFigure]:
-    placed = []
+@dataclass(frozen=True)
+class OutputFolder:
+    """The output dataset itself, as a place where figures go."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return where to write the file of that name; its folder is made."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _draw(
+    stats: pd.DataFrame, people: list[str], rows: list[ScoreRow], entities: Mapping[str, str | None],
+    folder: FigureFolder,
+) -> None:  # fmt: skip
+    """Draw participants beside each other, a figure a metric."""
     for row in rows:
         if row.metric not in FIGURES:
             continue
@@ -225,8 +246,8 @@ def _figures(stats: pd.DataFrame, people: list[str], rows: list[ScoreRow]) -> li
                 _record(here.loc[GROUP]),
             )
             caption = f"{row.sentence} Bars are 95 % intervals over stimuli (group: over stimuli and participants)."
-        placed.append(place(drawing, f"{row.name} of every participant and of the group", caption))
-    return placed
+        name = file_name({**entities, "stat": label(row.metric)}, "participants", drawing.extension)
+        folder.save(f"figures/{name}", drawing, f"{row.name} of every participant and of the group", caption)
 
 
 # --- reconstructions side by side

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hyper_bids.derivatives.names import label
+from hyper_bids.derivatives.names import file_name, label
+from hyper_bids.report.figures_comparison import comparison_figure
 from hyper_bids.report.scores import known, number
 from hyper_bids.report.tables import Table
 from hyper_bids.report.words import ALPHA, long_name, p_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hyper_bids.report.gallery import FigureFolder
+
+DRAWN = ("latent_correlation", "pairwise_accuracy", "top1", "latent_dimension_correlation", "ssim", "pixel_correlation")
+"""Metrics that are drawn; the tables have all."""
 
 
 @dataclass
@@ -26,6 +32,7 @@ class ComparisonPart:
     pairs: Table
     words: list[str]
     notices: list[str]
+    entities: dict[str, str | None]
 
 
 def comparison_part(made: Mapping[str, Any]) -> ComparisonPart:
@@ -42,7 +49,41 @@ def comparison_part(made: Mapping[str, Any]) -> ComparisonPart:
         pairs=_pairs(rows),
         words=list(made["words"]),
         notices=list(made["notices"]),
+        entities=entities_of_table(made),
     )
+
+
+def entities_of_table(table: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the entities of a group file: task, space, resolution, decoder and latent space."""
+    names = {"task": "task", "space": "space", "res": "resolution", "model": "model", "desc": "desc"}
+    return {entity: table[key] or None for entity, key in names.items()}
+
+
+def draw_comparison(made: Mapping[str, Any], folder: FigureFolder) -> None:
+    """Draw what is compared side by side, a panel a metric; nothing where nothing was compared."""
+    rows = [row for row in made["table"].to_dict("records") if row["kind"] == "mean"]
+    metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
+    shown = [metric for metric in DRAWN if metric in metrics]
+    if not shown:
+        return
+    names = list(dict.fromkeys(str(row["model_a"]) for row in rows))
+    found = {(str(row["metric"]), str(row["model_a"])): row for row in rows}
+    panels = [(long_name(metric), [_values(found.get((metric, name))) for name in names]) for metric in shown]
+    n = max(int(row["n"]) for row in rows)
+    caption = (
+        f"Means over the participants who have all {made['what']} (n = {n}), with 95 % intervals over participants and "
+        "stimuli; filled: the largest mean. Intervals do not test a difference: the table of pairs does."
+    )
+    name = file_name(entities_of_table(made), "comparison", ".svg")
+    alt = f"{made['what']} compared over participants"
+    folder.save(f"figures/{name}", comparison_figure(names, panels), alt, caption)
+
+
+def _values(row: Mapping[str, Any] | None) -> dict[str, float] | None:
+    if row is None or not known(row["value"]):
+        return None
+    low, high = (float(row[name]) if known(row[name]) else float("nan") for name in ("ci_low", "ci_high"))
+    return {"mean": float(row["value"]), "ci_low": low, "ci_high": high, "chance": float("nan")}
 
 
 def _omnibus(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:

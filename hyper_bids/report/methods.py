@@ -9,17 +9,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hyper_bids.presets import PRESETS
+from hyper_bids.report.bibliography import bibtex
 from hyper_bids.report.citations import REFERENCES, SHORT, Text
 from hyper_bids.report.methods_decoding import decoding, encoding
 from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC, modes_of, responses
 
-__all__ = ["REFERENCES", "SHORT", "methods_parts", "methods_text"]
+__all__ = ["REFERENCES", "SHORT", "methods_bibtex", "methods_parts", "methods_text"]
 
 
 def methods_parts(
     settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], context: Mapping[str, Any]
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the titled paragraphs of the methods text, and the references that they cite."""
+    text = _written(settings, facts, context)
+    paragraphs = [(title, " ".join(sentences)) for title, sentences in text.paragraphs if sentences]
+    return paragraphs, [REFERENCES[key] for key in text.used]
+
+
+def methods_bibtex(settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], context: Mapping[str, Any]) -> str:
+    """Return the references of `methods_text` as BibTeX."""
+    return bibtex(_written(settings, facts, context).used)
+
+
+def _written(settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], context: Mapping[str, Any]) -> Text:
+    """Write all paragraphs, with the references that they use."""
     text = Text()
     tasks, modes = list(context.get("tasks", [])), modes_of(settings, facts)
     parametric, given = PARAMETRIC in modes, GIVEN in modes
@@ -30,8 +43,7 @@ def methods_parts(
     text.add("Reliability", _reliability(text, settings["evaluate"], tasks, parametric))
     text.add("Reconstruction", _reconstruction(text, tasks))
     text.add("Evaluation", _evaluation(text, settings["evaluate"], tasks, parametric))
-    paragraphs = [(title, " ".join(sentences)) for title, sentences in text.paragraphs if sentences]
-    return paragraphs, [REFERENCES[key] for key in text.used]
+    return text
 
 
 def methods_text(settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], context: Mapping[str, Any]) -> str:
@@ -150,8 +162,12 @@ PROTOCOLS = {
     "hyper2022": ("hyper", "both scaled to 224 x 224, without the background where masks of the stimuli are given"),
     "dand": ("dand", "both scaled to 64 x 64, correlation over the pixels of all three colours"),
     "vaegan": ("vaegan", "both scaled to 128 x 128"),
+    "naturalimages": (
+        "", "correlation over RGB pixels and structural similarity at 425 x 425, and two-way identification or "
+        "distance by the features of the networks that were given, as natural-image studies do",
+    ),
 }  # fmt: skip
-"""Protocol -> its paper, and how it compares pictures (METHODS.md section 6)."""
+"""Protocol -> its paper (empty: several), and how it compares pictures (METHODS.md section 6)."""
 
 
 def _evaluation(
@@ -172,8 +188,14 @@ def _evaluation(
         )
     if pictures and evaluate.get("protocol"):
         paper, how = PROTOCOLS[evaluate["protocol"]]
+        after = f", after {text.name(paper)}" if paper else ""
+        sentences.append(f"Pictures were scored by the protocol {evaluate['protocol']} too{after}: {how}.")
+    if pictures and (evaluate.get("features") or evaluate.get("feature_weights")):
+        asked = evaluate.get("features") or ["the network of the weights that were given"]
         sentences.append(
-            f"Pictures were scored by the protocol {evaluate['protocol']} too, after {text.name(paper)}: {how}."
+            f"Features of reconstructions and stimuli ({', '.join(asked)}) were compared by 1 / (1 + d), d the "
+            "Euclidean distance, and by the same with the mean squared difference; the sidecars name the network, its "
+            "layer and the checksum of its file."
         )
     if evaluate.get("learning_curve") and not parametric:
         sentences.append(

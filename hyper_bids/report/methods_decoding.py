@@ -20,8 +20,17 @@ def encoding(text: Text, inputs: Mapping[str, Any], tasks: Sequence[Mapping[str,
         return []
     if name == "identity":
         return [f"The latents are the pixels of the stimuli, scaled to {size} x {size} (RGB, 0 to 1)."]
+    if name == "vaegan":
+        return [f"The latents of the stimuli were computed by the auto-encoder's encoder {text.cite('vaegan')}."]
     folds = any(task.get("cross_validate") for task in tasks)
     whose = "all pictures, of which every one is trained on in some fold" if folds else "the training pictures"
+    if name == "dand":
+        return [
+            f"Latents were computed from the stimuli, after {text.name('dand')}: scores of up to "
+            f"{inputs['n_components']} principal components, each of unit variance, of the features of a "
+            f"face-recognition network (VGG-Face, fc6). The components are those of the generator's weights where "
+            f"these were given, else of {whose}."
+        ]
     return [
         f"Latents were computed from the stimuli: scores of the first {inputs['n_components']} principal components "
         f"(fewer where there are fewer pictures) of {whose}, scaled to {size} x {size} pixels (RGB), each component "

@@ -2,76 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hyper_bids.derivatives.write import write_bytes
-from hyper_bids.report.canvas import Drawing
-from hyper_bids.report.thumbnails import drawing_uri
-
-if TYPE_CHECKING:
-    from hyper_bids.derivatives.tree import Tree
-    from hyper_bids.report.read import Result
-
-
-@dataclass(frozen=True)
-class PlacedFigure:
-    """A figure on the page.
-
-    Parameters
-    ----------
-    uri : the picture itself
-    width : CSS pixels
-    alt : what a reader who cannot see it is told
-    caption : what it shows, with n and units
-    file : where it lies beside the report, or ""
-    """
-
-    uri: str
-    width: int
-    alt: str
-    caption: str
-    file: str = ""
-
-
-def place(drawing: Drawing, alt: str, caption: str, file: str = "") -> PlacedFigure:
-    """Put a drawing on the page."""
-    return PlacedFigure(drawing_uri(drawing), drawing.width, alt, caption, file)
-
-
-class FigureFolder:
-    """Writes figures under their BIDS names and puts them on the page.
-
-    Parameters
-    ----------
-    tree : where the files go
-    """
-
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
-
-    def save(self, name: str, drawing: Drawing, alt: str, caption: str) -> PlacedFigure:
-        """Write one figure; ``name`` is that of its file in the output dataset."""
-        write_bytes(self.tree.path(name), drawing.content)
-        return place(drawing, alt, caption, name)
-
-    def save_result(self, result: Result, what: str, drawing: Drawing, alt: str, caption: str) -> PlacedFigure:
-        """Write a figure about one decoder's result, called ``what``."""
-        # the latent space goes into desc-, as in all files of a result: two spaces do not overwrite each other
-        name = result.scope.figure(result.latent_space, drawing.extension, suffix=what, model=result.model)
-        return self.save(name, drawing, alt, caption)
+FOLDER = Path(__file__).parent
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill ``participant.html`` or ``group.html``; an unknown name in a template is an error."""
+    """Fill ``participant.html``, ``group.html`` or ``evaluate.html``; an unknown name in a template is an error.
+
+    The page's one script is allowed by its digest alone: nothing else that may get into the page is run.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**content)
+    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        script=Markup(script), script_digest=Markup(f"sha256-{digest}"), **content
+    )

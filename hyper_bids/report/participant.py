@@ -14,9 +14,10 @@ from hyper_bids.derivatives.write import write_text
 from hyper_bids.report.comparison_part import ComparisonPart, comparison_part
 from hyper_bids.report.decoder_part import DecoderPart, decoder_part
 from hyper_bids.report.design_part import DesignPart, design_part
-from hyper_bids.report.methods import methods_parts, methods_text
+from hyper_bids.report.gallery import FigureFolder, Gallery
+from hyper_bids.report.methods import methods_bibtex, methods_parts, methods_text
 from hyper_bids.report.notices import all_notices
-from hyper_bids.report.page import FigureFolder, render
+from hyper_bids.report.page import render
 from hyper_bids.report.read import Result
 from hyper_bids.report.reliability_part import ReliabilityPart, reliability_part
 from hyper_bids.report.tables import input_files, settings_rows
@@ -39,6 +40,11 @@ class TaskPart:
     notices: list[str]
     results: list[DecoderPart] = field(default_factory=list)
     comparison: ComparisonPart | None = None
+
+    @property
+    def entities(self) -> dict[str, str | None]:
+        """Of its figures."""
+        return {"task": self.title, "model": None}
 
 
 def write_report(
@@ -84,8 +90,10 @@ def write_report(
         for task, fact, design, *found in zip(context["tasks"], facts, designs, *told, strict=True)
     ]
     paragraphs, references = methods_parts(context["settings"], facts, context)
+    gallery = Gallery([tree.folder, dataset], f"sub-{participant}/figures")
     html = render(
         "participant.html",
+        gallery=gallery,
         participant=participant,
         context=context,
         tasks=parts,
@@ -94,6 +102,7 @@ def write_report(
         paragraphs=paragraphs,
         bibliography=references,
         markdown=methods_text(context["settings"], facts, context),
+        bibtex=methods_bibtex(context["settings"], facts, context),
         settings=settings_rows(context["settings"]),
         inputs=input_files(context),
         digest=_input_digest(dataset, context),

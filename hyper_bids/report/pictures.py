@@ -91,7 +91,7 @@ def cards(
     """
     rows = {label: row for row, label in enumerate(drawn["stimuli"].tolist())} if drawn else {}
     ranks = spread(len(table))
-    quality = Quality.for_count(n_results * len(ranks) * (3 if drawn else 1))
+    quality = Quality.for_count(n_results * len(ranks) * (4 if drawn else 1))
     made = []
     for rank in ranks:
         stimulus = str(table.index[rank])
@@ -99,6 +99,8 @@ def cards(
         if stimulus in rows:
             shown.append(_card_picture("decoded", drawn["recon"][rows[stimulus]], quality, stimulus))
             shown.append(_card_picture("ceiling", drawn["ceiling"][rows[stimulus]], quality, stimulus))
+            random = drawn["random"][rows[stimulus] % len(drawn["random"])]
+            shown.append(_card_picture("random", random, quality, stimulus))
         made.append(Card(stimulus, int(rank) + 1, shown, card_scores(table.iloc[rank])))
     return made
 
@@ -107,6 +109,7 @@ ALTS = {
     "shown": "stimulus {} as it was shown",
     "decoded": "reconstruction of {} from brain responses",
     "ceiling": "picture of {} from its true latents",
+    "random": "picture of a random latent, beside {}, made without brain data",
 }
 
 
@@ -121,12 +124,9 @@ def card_scores(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def references(drawn: Mapping[str, np.ndarray], quality: Quality) -> list[Shown]:
-    """Return the pictures that need no brain data: of the zero latent, and the first of the random ones."""
-    zero, random = quality.thumbnail(drawn["zero"][0]), quality.thumbnail(drawn["random"][0])
-    return [
-        Shown("zero latent", zero, "picture of the zero latent, made without brain data"),
-        Shown("random latent", random, "picture of a random latent, made without brain data"),
-    ]
+    """Return the picture that needs no brain data and is the same for all stimuli: of the zero latent."""
+    zero = quality.thumbnail(drawn["zero"][0])
+    return [Shown("zero latent", zero, "picture of the zero latent, made without brain data")]
 
 
 def sheet_note(n_stimuli: int) -> str:
@@ -152,6 +152,7 @@ def sheet_rows(
         "shown": [stimulus_picture(stimulus, paths, []) for stimulus in stimuli],
         "decoded": [drawn["recon"][place] for place in places],
         "true latents": [drawn["ceiling"][place] for place in places],
+        "random": [drawn["random"][place % len(drawn["random"])] for place in places],
     }
     captions = [_short_caption(stimulus, table.loc[stimulus]) for stimulus in stimuli]
     return rows, captions

@@ -12,7 +12,8 @@ import numpy as np
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.report.figures_brain import BrainRow, brain_figure
 from hyper_bids.report.figures_reliability import ceilings_figure, recordings_figure
-from hyper_bids.report.page import FigureFolder, PlacedFigure
+from hyper_bids.report.figures_template import APPROXIMATE, glass_figure, in_template, surface_figure
+from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.read import read_maps, read_volume
 from hyper_bids.report.summary import count
 
@@ -135,4 +136,27 @@ def _maps(dataset: Path, scope: Scope, folder: FigureFolder) -> list[PlacedFigur
     distribution = ceilings_figure(ceiling[brain[0]], seen[0][brain[0]])
     about = "How noise ceilings are distributed over voxels; broken lines: medians. 1: no noise in the mean responses."
     alt = "histogram of noise ceilings"
-    return [*placed, folder.save(scope.figure("noiseceiling", ".svg"), distribution, alt, about)]
+    placed.append(folder.save(scope.figure("noiseceiling", ".svg"), distribution, alt, about))
+    return [*placed, *_template(scope, np.nan_to_num(reliability), np.nan_to_num(ceiling), maps[1], folder)]
+
+
+def _template(
+    scope: Scope, reliability: np.ndarray, ceiling: np.ndarray, affine: np.ndarray, folder: FigureFolder
+) -> list[PlacedFigure]:
+    """Draw reliability and ceiling through the glass brain and on the surface, where the space is a template's."""
+    if not in_template(scope.space) or not ceiling.any():
+        return []
+    reliability = np.maximum(reliability, 0)
+    maps = [
+        ("Reliability of the mean over repeats", reliability, "Spearman-Brown r", 1.0),
+        ("Noise ceiling", ceiling, "share of variance", 1.0),
+    ]
+    n = int((ceiling > 0).sum())
+    said = f"Largest value along the line of sight, in {scope.space}; {n} voxels have a noise ceiling above 0."
+    surface = surface_figure("Noise ceiling", ceiling, affine, "share of variance", 1.0)
+    about = f"The noise ceiling of {n} voxels on the inflated cortex (fsaverage5): {APPROXIMATE} Dark grey: sulci."
+    alts = ("reliability seen through the brain", "noise ceiling on the cortical surface")
+    return [
+        folder.save(scope.figure("reliabilityglass"), glass_figure(maps, affine), alts[0], said),
+        folder.save(scope.figure("reliabilitysurface"), surface, alts[1], about),
+    ]

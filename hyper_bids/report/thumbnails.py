@@ -6,11 +6,11 @@ import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hyper_bids.errors import MissingFiles
-from hyper_bids.report.canvas import Drawing
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 TINY = 64
@@ -25,11 +25,6 @@ def data_uri(content: bytes, extension: str) -> str:
     return f"data:{TYPES[extension]};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def drawing_uri(drawing: Drawing) -> str:
-    """Return a figure as a data URI."""
-    return data_uri(drawing.content, drawing.extension)
-
-
 @dataclass(frozen=True)
 class Thumbnail:
     """A picture on the page: where its bytes are, and whether its pixels are to be seen."""
@@ -38,45 +33,75 @@ class Thumbnail:
     pixelated: bool
 
 
+TIERS = ((384, 45e3), (320, 32e3), (256, 21e3), (208, 14e3), (160, 9e3), (112, 5e3))
+"""Longest side in pixels, and the bytes that a picture of it may be expected to take as JPEG."""
+
+SMALLEST = 64
+"""Pixels below which a picture that does not fit its share of the budget is not shrunk further."""
+
+
 @dataclass(frozen=True)
 class Quality:
-    """How pictures are shrunk: to ``side`` pixels, as PNG, or as JPEG where that takes more than ``most`` bytes."""
+    """How pictures are shrunk: to ``side`` pixels, or fewer, until ``most`` bytes hold one.
+
+    A picture that need not be shrunk is a PNG where it fits; all others are JPEG. The page shows them small, and
+    enlarges the same bytes on request.
+    """
 
     side: int
-    extension: str
     most: float = BUDGET
 
     @classmethod
     def for_count(cls, n_pictures: int) -> Quality:
         """Choose by how many pictures share the page.
 
-        >>> Quality.for_count(60).side, Quality.for_count(2000).extension
-        (208, '.jpg')
+        >>> Quality.for_count(60).side, Quality.for_count(600).side, Quality.for_count(9000).side
+        (384, 208, 80)
         """
-        for side, extension, each in ((208, ".png", 60e3), (160, ".png", 36e3), (160, ".jpg", 9e3), (112, ".jpg", 5e3)):
-            if n_pictures * each <= BUDGET:
-                return cls(side, extension, BUDGET / max(1, n_pictures))
-        return cls(80, ".jpg")
+        share = BUDGET / max(1, n_pictures)
+        return cls(next((side for side, each in TIERS if each <= share), 80), share)
 
     def thumbnail(self, pixels: np.ndarray) -> Thumbnail:
         """Shrink and encode ``(height, width, 3)`` uint8."""
         from PIL import Image
 
         image = Image.fromarray(np.ascontiguousarray(pixels))
-        largest = max(image.size)
-        tiny = largest <= TINY
-        if largest > self.side and not tiny:
-            scale = self.side / largest
-            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-            image = image.resize(size, Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        if tiny or self.extension == ".png":
-            image.save(buffer, format="PNG", optimize=True)
-        if tiny or 0 < buffer.tell() <= self.most:
-            return Thumbnail(data_uri(buffer.getvalue(), ".png"), tiny)
-        compressed = io.BytesIO()
-        image.save(compressed, format="JPEG", quality=85)
-        return Thumbnail(data_uri(compressed.getvalue(), ".jpg"), False)
+        tiny = max(image.size) <= TINY
+        if tiny:
+            return Thumbnail(data_uri(_encoded(image, "PNG"), ".png"), True)
+        side = min(self.side, max(image.size))
+        if side == max(image.size) and len(content := _encoded(image, "PNG")) <= self.most:
+            return Thumbnail(data_uri(content, ".png"), False)
+        while True:
+            content = _encoded(_shrunk(image, side), "JPEG")
+            if len(content) <= self.most or side <= SMALLEST:
+                return Thumbnail(data_uri(content, ".jpg"), False)
+            side = max(SMALLEST, side * 3 // 4)
+
+
+def shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Shrink ``(height, width, 3)`` uint8 so that neither side is longer than ``side``; smaller ones stay."""
+    from PIL import Image
+
+    if max(pixels.shape[:2]) <= side:
+        return pixels
+    return np.asarray(_shrunk(Image.fromarray(np.ascontiguousarray(pixels)), side))
+
+
+def _shrunk(image: Any, side: int) -> Any:
+    from PIL import Image
+
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _encoded(image: Any, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, **({"compress_level": 6} if kind == "PNG" else {"quality": 85}))
+    return buffer.getvalue()
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hyper_bids.report.figures_training import learning_figure, loss_figure
-from hyper_bids.report.page import FigureFolder, PlacedFigure
+from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.read import Result
 from hyper_bids.report.scores import number
 from hyper_bids.report.tables import Table

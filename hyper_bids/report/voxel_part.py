@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,13 @@ import numpy as np
 
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.report.figures_brain import BrainRow, brain_figure
+from hyper_bids.report.figures_regions import regions_figure
+from hyper_bids.report.figures_template import APPROXIMATE, glass_figure, in_template, surface_figure
 from hyper_bids.report.figures_voxels import voxels_figure
+from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC
-from hyper_bids.report.page import FigureFolder, PlacedFigure
 from hyper_bids.report.read import read_maps, read_volume
+from hyper_bids.report.tables import Table
 
 UNITS = {"z": "z", "t": "t", "beta": "% signal change"}
 
@@ -26,6 +29,7 @@ class VoxelPart:
     sentences: list[str]
     figures: list[PlacedFigure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    regions: Table | None = None
 
 
 def voxel_part(
@@ -56,6 +60,10 @@ def voxel_part(
         units = score_units(selection or {}, facts, response)
         part.figures.append(_scores(scope, brain, seen[0], scores[0], selection or {}, units, folder))
     part.figures.append(_mask(scope, brain, seen[0], folder))
+    part.figures += _template(scope, seen, folder)
+    if (selection or {}).get("regions"):
+        part.regions, figure = _regions(scope, selection["regions"], folder)
+        part.figures.append(figure)
     return part
 
 
@@ -136,3 +144,43 @@ def _mask(
     )
     alt = f"slices of the brain mask with {n_seen} decoded voxels marked"
     return folder.save(scope.figure("decodingmask"), voxels_figure(brain[0], seen, brain[1]), alt, caption)
+
+
+def _template(scope: Scope, seen: tuple[np.ndarray, np.ndarray], folder: FigureFolder) -> list[PlacedFigure]:
+    """Draw the decoded voxels through the glass brain and on the surface, where the space is a template's."""
+    if not in_template(scope.space) or not seen[0].any():
+        return []
+    n, values = int(seen[0].sum()), seen[0].astype(np.float32)
+    glass = glass_figure([("Voxels that the decoder saw", values, "", 1.0)], seen[1])
+    said = f"The {n} decoded voxels seen through the brain, in {scope.space}. L is the participant's left."
+    surface = surface_figure("Voxels that the decoder saw", values, seen[1], "share of the depth of cortex", 1.0)
+    about = (
+        f"The {n} decoded voxels on the inflated cortex (fsaverage5), sampled between white matter and pial surface: "
+        f"{APPROXIMATE} Dark grey: sulci."
+    )
+    return [
+        folder.save(scope.figure("decodingglass"), glass, "decoded voxels seen through the brain", said),
+        folder.save(scope.figure("decodingsurface"), surface, "decoded voxels on the cortical surface", about),
+    ]
+
+
+MOST_REGIONS = 30
+"""Regions that are drawn, those with most decoded voxels; the table has all."""
+
+
+def _regions(
+    scope: Scope, counts: Sequence[Mapping[str, Any]], folder: FigureFolder
+) -> tuple[Table, PlacedFigure]:
+    """Tell how many voxels of every region of the atlas were decoded, in a table and as bars."""
+    rows = [[str(row["label"]), str(row["n_voxels"]), str(row["n_selected"]),
+             f"{100 * row['n_selected'] / max(1, row['n_voxels']):.0f} %"] for row in counts]  # fmt: skip
+    table = Table(
+        "Voxels of the brain mask by region of the atlas; n/a: in no region.",
+        [("Region", False), ("Voxels", True), ("Decoded", True), ("Share", True)], rows,
+    )  # fmt: skip
+    most = sorted(counts, key=lambda row: -row["n_selected"])[:MOST_REGIONS]
+    numbers = [np.array([row[name] for row in most], dtype=int) for name in ("n_voxels", "n_selected")]
+    drawing = regions_figure([str(row["label"]) for row in most], *numbers)
+    shown = f"The {len(most)} of {len(counts)} regions with most of them" if len(counts) > len(most) else "All regions"
+    caption = f"Decoded voxels by region of the atlas (n/a: in none). {shown}."
+    return table, folder.save(scope.figure("regions", ".svg"), drawing, "decoded voxels by region", caption)
