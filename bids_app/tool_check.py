@@ -1,0 +1,58 @@
+"""``hyper-tools check``: what is missing in the events sidecars; writes a template of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_check(commands: Any) -> None:
+    """Add the command to the subparsers of ``hyper-tools``."""
+    from bids_app.options import add_options
+    from hyper_bids.settings import InputSettings
+
+    words = "what a dataset's events sidecars lack, and what hyper would do with it; writes a template"
+    parser = commands.add_parser("check", help=words, prog="hyper-tools check")
+    parser.add_argument("bids_dir", help="root of any BIDS dataset; nothing is written to it")
+    parser.add_argument(
+        "--template", metavar="FILE|DIR",
+        help="write sidecars to edit: a folder to give to hyper as --overlay, or the .json file of one task",
+    )  # fmt: skip
+    parser.add_argument(
+        "--participant-label", "--participant_label", nargs="+", action="extend", default=[], metavar="LABEL",
+        help="participants to look at (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-t", "--task-id", "--task_id", nargs="+", action="extend", default=[], metavar="LABEL",
+        help="tasks to look at (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--skip-bids-validation", action="store_true", help="do not run the BIDS validator")
+    add_options(parser, InputSettings, "as hyper would be called")
+
+
+def run_check(parsed: Any) -> int:
+    """Check what was asked for; return the exit code."""
+    from pathlib import Path
+
+    from bids_app.options import values_of
+    from hyper_bids.errors import UsageError
+    from hyper_bids.settings import InputSettings, build, layered
+    from hyper_bids.workflow.check import check_dataset
+    from hyper_bids.workflow.sidecar_template import write_templates
+
+    settings, _ = build(layered([values_of(parsed, InputSettings)]))
+    if settings.inputs.responses is not None:
+        raise UsageError("hyper-tools check looks at events and BOLD. For --responses: hyper ... --dry-run.")
+    found = check_dataset(
+        Path(parsed.bids_dir),
+        settings.inputs,
+        participants=parsed.participant_label,
+        tasks=parsed.task_id,
+        validated=not parsed.skip_bids_validation,
+    )
+    print(found.text())
+    if parsed.template:
+        templates = {task.task: task.keys for task in found.tasks if task.keys is not None}
+        stimuli = {task.task: task.stimuli for task in found.tasks}
+        for path in write_templates(Path(parsed.template), templates, stimuli, found.root):
+            print(f"wrote {path}: compare it with what you know, edit, and give its folder to hyper as --overlay")
+    return found.exit_code

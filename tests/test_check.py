@@ -1,0 +1,218 @@
+"""``hyper-tools check``: what it says of datasets with and without our keys, and whether its template is right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tarfile
+
+import pandas as pd
+import pytest
+
+from bids_app.tools import main as tools
+from hyper_bids.inputs.declaration import KEY
+from hyper_bids.inputs.key import StimulusKey
+from hyper_bids.settings import InputSettings
+from hyper_bids.workflow.check import check_dataset
+from hyper_bids.workflow.sidecar_template import guess_split, key_candidates
+
+KEYS = ("StimulusKey", "StimulusSplit", KEY)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("check") / "bids"
+    words = ["--participants", "2", "--train-runs", "2", "--test-runs", "1", "--n-train-faces", "13", "--n-test-faces",
+             "5", "--repeats", "3", "--n-voxels", "40", "--image-shape", "5x6x4", "--design", "vaegan"]  # fmt: skip
+    assert tools(["simulate", str(folder), *words]) == 0
+    return folder
+
+
+@pytest.fixture
+def stripped(simulated, tmp_path):
+    """The dataset without a word of ours: no keys, no table of stimuli."""
+    folder = tmp_path / "plain"
+    shutil.copytree(simulated, folder, symlinks=True)
+    strip(folder)
+    (folder / "stimuli" / "stimuli.tsv").unlink()
+    return folder
+
+
+def strip(folder):
+    for path in folder.glob("task-*_events.json"):
+        path.chmod(0o644)
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({name: value for name, value in content.items() if name not in KEYS}))
+
+
+def content_of(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def run(capsys, *words):
+    code = tools(["check", *map(str, words)])
+    shown = capsys.readouterr()
+    return code, shown.out + shown.err
+
+
+def decoded(text, head="hyper would"):
+    return [line.partition(head)[2].strip() for line in text.splitlines() if line.strip().startswith(head)]
+
+
+def test_a_dataset_with_everything_lacks_nothing(simulated, capsys):
+    code, text = run(capsys, simulated)
+    assert code == 0 and text.rstrip().endswith("Nothing is missing.")
+    (line,) = decoded(text)
+    assert line.startswith("sub-01, sub-02: train on 13 trials of 13 stimuli, test on 15 trials of 5 stimuli")
+    assert "brain masks     6 of 6 runs" in text and "confounds       6 of 6 runs" in text and "TR 2 s" in text
+
+
+def test_the_template_of_a_plain_dataset_gives_what_its_own_keys_gave(simulated, stripped, tmp_path, capsys):
+    (before,) = decoded(run(capsys, simulated)[1])
+    untouched = content_of(stripped)
+    overlay = tmp_path / "overlay"
+    code, text = run(capsys, stripped, "--template", overlay)
+    assert code == 65 and "No events sidecar of the tasks found (faces) names latents" in text
+    assert decoded(text, "not declared") == ["StimulusKey, StimulusSplit, StimulusLatents"]
+    assert content_of(stripped) == untouched, "nothing is written into the dataset"
+    code, text = run(capsys, stripped, "--overlay", overlay)
+    (after,) = decoded(text)
+    assert code == 0 and after.partition("; generator")[0] == before.partition("; generator")[0]
+
+
+def test_latents_that_are_still_to_be_made_get_an_index_to_fill(stripped, tmp_path, capsys):
+    shutil.rmtree(stripped / "stimuli" / "latents")
+    overlay = tmp_path / "overlay"
+    code, text = run(capsys, stripped, "--template", overlay, "--skip-bids-validation")
+    assert code == 65 and "none under stimuli/ that hold all 18 stimuli" in text
+    rows = pd.read_csv(overlay / "stimuli" / "latents" / "faces.tsv", sep="\t")["stimulus_id"]
+    assert len(rows) == 18 and rows.is_unique
+    assert json.loads((overlay / "task-faces_events.json").read_text())[KEY]["mySpace"]["Index"] == "latents/faces.tsv"
+
+
+def test_stimuli_without_latents_are_named(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    index = next((folder / "stimuli" / "latents").glob("*.tsv"))
+    assert "test3" in index.read_text().split()
+    index.write_text(index.read_text().replace("test3", "another"))
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 65 and "no latents for 1 of 18 stimuli: test3" in text
+
+
+def test_annexed_bold_is_66_with_the_line_that_gets_it(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    path = sorted((folder / "derivatives").rglob("*desc-preproc_bold.nii.gz"))[0]
+    path.unlink()
+    path.symlink_to("../../../../.git/annex/objects/x/MD5E-s1--0/MD5E-s1--0.nii.gz")
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 66 and "datalad get -d" in text and path.name in text
+    assert len(decoded(text)) == 1, "what does not need the BOLD is checked all the same"
+
+
+def test_a_task_without_events_is_no_problem_beside_one_with_latents(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    bold = sorted((folder / "sub-01" / "func").glob("*_bold.nii.gz"))[0]
+    shutil.copy(bold, bold.with_name("sub-01_task-rest_bold.nii.gz"))
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 0 and "task-rest\n  events          none: nothing to decode" in text
+
+
+def test_templates_are_never_written_into_the_dataset_nor_over_a_file(simulated, tmp_path, capsys):
+    code, text = run(capsys, simulated, "--template", simulated / "code", "--skip-bids-validation")
+    assert code == 64 and "lies inside the dataset" in text and not (simulated / "code").exists()
+    mine = tmp_path / "mine.json"
+    mine.write_text("{}")
+    code, text = run(capsys, simulated, "--template", mine, "--skip-bids-validation")
+    assert code == 73 and "is there already" in text and mine.read_text() == "{}"
+    code, text = run(capsys, simulated, "--template", tmp_path / "new.json", "--skip-bids-validation")
+    assert code == 0 and set(json.loads((tmp_path / "new.json").read_text())) == set(KEYS)
+
+
+def test_columns_that_some_runs_lack_are_counted(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    path = sorted((folder / "sub-01" / "func").glob("*_events.tsv"))[0]
+    rows = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    rows.assign(catch="0").to_csv(path, sep="\t", index=False)
+    code, text = run(capsys, folder, "--skip-bids-validation", "--template", tmp_path / "overlay")
+    assert code == 0 and f"catch ({len(rows)} rows)" in text
+
+
+def test_what_it_does_not_look_at_is_refused(simulated, capsys):
+    code, text = run(capsys, simulated, "--responses", simulated)
+    assert code == 64 and "--dry-run" in text
+
+
+def test_what_is_no_dataset(tmp_path, capsys):
+    assert run(capsys, tmp_path / "nothing")[0] == 66
+    assert run(capsys, tmp_path)[0] == 16
+    (tmp_path / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.8.0"}')
+    assert run(capsys, tmp_path)[0] == 18
+
+
+# ------------------------------------------------------------------ real datasets
+
+
+@pytest.mark.parametrize("name, space", [("haxby", "onehot8"), ("miyawaki", "pixels100")])
+def test_a_dataset_without_a_split_is_told_of_folds(shared_data, name, space, capsys):
+    code, text = run(capsys, shared_data / name, "--latent-space", space, "--skip-bids-validation")
+    assert code == 65 and "by --cross-validate run" in text and "decode in folds" in text
+    words = ("--latent-space", space, "--cross-validate", "run", "--skip-bids-validation")
+    assert run(capsys, shared_data / name, *words)[0] == 0
+
+
+def test_the_whole_real_ds001761_as_it_comes(shared_data, tmp_path):
+    """No sidecar, no BOLD: the counts are those of SPEC section 2 item 9."""
+    with tarfile.open(shared_data / "ds001761_tree.tar.gz") as tree:
+        tree.extractall(tmp_path, filter="tar")
+    found = check_dataset(tmp_path, InputSettings(), tasks=["faces"], validated=False)
+    (task,) = found.tasks
+    counts = {"sub-01": (8606, 810), "sub-02": (7800, 1000), "sub-03": (7644, 980), "sub-04": (7722, 990)}
+    lines = "\n".join(task.lines)
+    for label, (train, test) in counts.items():
+        assert f"{label}: train on {train} trials of {train} stimuli, test on {test} trials of 20 stimuli" in lines
+    assert [problem.exit_code for problem in task.problems] == [66, 65] and found.exit_code == 65
+    split = {"Column": "trial_type", "Train": ["train_face"], "Test": ["test_face"], "Ignore": ["Fix", "Img"],
+             "Baseline": ["Fix"], "DropWhere": {"oneback": [1]}}  # fmt: skip
+    assert task.keys["StimulusSplit"] == split
+    assert len(task.stimuli) == 8606 + 7800 + 7644 + 7722 + 4 * 20
+
+
+# ------------------------------------------------------------------ guesses
+
+
+@pytest.mark.parametrize(
+    "columns, first, n_stimuli",
+    [
+        ({"stim_file": ["a.png", "b.png"], "stim_id": ["a", "b"]}, "stim_id", 2),
+        ({"stim_file": ["s1/r1/a.jpg", "s2/r9/a.jpg", "s1/r1/b.jpg"]}, "stim_file", 2),
+        ({"response": ["yes", "no"], "picture": ["cat", "dog"], "hed": ["x", "y"]}, "picture", 2),
+        ({"what": ["one.mp4", "two.mp4", None], "oneback": ["0", "1", "0"]}, "what", 2),
+        ({"trial_type": ["face", "house", "cat"]}, "trial_type", 3),
+    ],
+)
+def test_the_key_is_looked_for_where_a_person_would_look(columns, first, n_stimuli):
+    best = key_candidates(pd.DataFrame(columns))[0]
+    assert (best.column, best.n_stimuli) == (first, n_stimuli)
+
+
+def test_no_column_names_a_stimulus():
+    assert key_candidates(pd.DataFrame({"onset": [1.0], "response_time": ["0.3"]})) == []
+
+
+def test_a_split_is_guessed_only_where_both_sides_are_named():
+    def events(types):
+        return pd.DataFrame({"trial_type": types, "stim_id": [None if "ix" in name else f"s{name}" for name in types]})
+
+    key = StimulusKey("stim_id")
+    both = guess_split(events(["Train", "my_test", "fix", "imagery"]), key, by_stimulus=False)
+    assert (both["Train"], both["Test"], both["Ignore"]) == (["Train"], ["my_test"], ["fix", "imagery"])
+    assert both["Baseline"] == ["fix"]
+    one = guess_split(events(["train", "face", "fix"]), key, by_stimulus=False)
+    assert "Train" not in one and one["Ignore"] == ["fix"]
+    assert "Train" not in guess_split(events(["train", "test"]), key, by_stimulus=True)
