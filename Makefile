@@ -1,6 +1,7 @@
 # make demo   set up, simulate a dataset, decode it, say where the report is
 # make test   set up, run all tests
 # Both need Python 3.11, git and make only; everything goes into .venv and build/.
+# make docs   write the generated pages, build the site in build/site
 # make image        build the container image hyper:latest (docs/hpc.md)
 # make test-image   the image against .venv: strict docker and apptainer runs, bytes and times
 
@@ -29,8 +30,12 @@ test: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 
+# The pages that are made from the code, then the site in build/site; a warning is an error.
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py
+	OMP_NUM_THREADS=1 $(BIN)/python docs/glossary.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 image:
 	bash tests/container/build.sh
