@@ -50,6 +50,7 @@ def _stop(code: int) -> int:
     for worker in workers:
         worker.kill()
     if workers:
+        _remove_home()
         os._exit(code)  # the pool's own exit would wait for its tasks
     return code
 
@@ -135,27 +136,70 @@ def read_settings(parsed):
     return build(layered([below, given]))
 
 
-def give_home() -> None:
-    """Give libraries a home to cache in where the user has none: a container, an unknown user id.
+CACHES = {
+    "XDG_CACHE_HOME": "~/.cache",
+    "MPLCONFIGDIR": "~/.config/matplotlib",
+    "TEMPLATEFLOW_HOME": "~/.cache/templateflow",
+}
+"""Where libraries cache -> where that is unless the environment says otherwise."""
 
-    Set before they are imported: some refuse to be imported without one.
+
+def give_home() -> None:
+    """Give libraries a place to cache in where the user has none: a container, an unknown user id, a full quota.
+
+    Set before they are imported: some refuse to be imported without one. The folder is removed at the end.
     """
     import os
     import tempfile
 
-    home = os.environ.get("HOME", "")
-    if home and os.path.isdir(home) and os.access(home, os.W_OK):
+    homeless = not _usable("HOME", os.environ.get("HOME", ""))
+    # A new home brings usable caches below it; what the environment names lies elsewhere.
+    asked = {name: os.environ.get(name, "") or ("" if homeless else usual) for name, usual in CACHES.items()}
+    needy = [name for name, value in asked.items() if value and not _usable(name, value)]
+    needy += ["HOME"] if homeless else []
+    if not needy:
         return
     try:
-        scratch = tempfile.mkdtemp(prefix="hyper-home-")
+        scratch = tempfile.mkdtemp(prefix=_home_prefix())
     except OSError as error:
         from hyper_bids.errors import OutputNotWritable
 
         raise OutputNotWritable(
             f"There is no folder for temporary files ({error}). Mount one (docker run --tmpfs /tmp) or set TMPDIR."
         ) from error
-    for name in ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "TEMPLATEFLOW_HOME"):
+    import atexit
+
+    atexit.register(_remove_home)
+    for name in needy:
         os.environ[name] = scratch
+
+
+def _usable(name: str, value: str) -> bool:
+    """Whether a folder can be written, or made; templates may also lie ready in one that cannot."""
+    import os
+    from pathlib import Path
+
+    path = Path(os.path.expanduser(value))
+    if name == "TEMPLATEFLOW_HOME" and path.is_dir() and any(path.iterdir()):
+        return True
+    while name != "HOME" and not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return bool(value) and path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _home_prefix() -> str:
+    import os
+
+    return f"hyper-home-{os.getpid()}-"  # a forked worker inherits the variables and must not remove the folder
+
+
+def _remove_home() -> None:
+    import os
+    import shutil
+
+    for folder in {os.environ.get(name, "") for name in ("HOME", *CACHES)}:
+        if os.path.basename(folder).startswith(_home_prefix()):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _limit_threads(n: int) -> None:

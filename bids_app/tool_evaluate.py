@@ -19,8 +19,19 @@ def add_evaluate(commands: Any) -> None:
         "--labels", metavar="FILE", help="TSV with stimulus_id and labels: groups to identify among, ratings"
     )
     parser.add_argument(
-        "--protocol", metavar="NAME", help="also score pictures as a paper did: hyper2020, hyper2022, dand, vaegan"
-    )
+        "--protocol", metavar="NAME",
+        help="also score pictures as a paper did: hyper2020, hyper2022, dand, vaegan, naturalimages",
+    )  # fmt: skip
+    parser.add_argument(
+        "--features", nargs="+", action="extend", default=[], metavar="NAME[:LAYER]",
+        help="networks whose features of pictures are compared: vggface2, vggface, vgg16, alexnet, inception, clip, "
+        "efficientnet, swav; the first that recognises faces (else the first) fills feature_similarity",
+    )  # fmt: skip
+    parser.add_argument(
+        "--feature-weights", nargs="+", action="extend", default=[], metavar="FILE",
+        help="their weight files, in the same order; without --features a file says itself which network it is",
+    )  # fmt: skip
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where networks run")
     parser.add_argument("--n-permutations", type=int, default=1000, metavar="N", help="of stimuli (1000)")
     parser.add_argument("--random-seed", type=int, default=0, metavar="N", help="root of every random number (0)")
 
@@ -40,6 +51,9 @@ def run_evaluate(parsed: Any) -> int:
             protocol=parsed.protocol,
             n_permutations=parsed.n_permutations,
             random_seed=parsed.random_seed,
+            features=tuple(parsed.features),
+            feature_weights=tuple(parsed.feature_weights),
+            device=parsed.device,
         )
     )
     print(f"evaluated; open {page}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from bids_app.tool_check import add_check, run_check
 from bids_app.tool_evaluate import add_evaluate, run_evaluate
+from bids_app.tool_train import add_train, run_train
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +51,7 @@ def make_parser():
     _add_drawing(drawn)
 
     generate = commands.add_parser("generate", help="turn latents into pictures", prog="hyper-tools generate")
-    names = "pggan, vaegan, stylegan2, onnx, eigenface, portrait, identity, a weight file, or package.module:Class"
+    names = "pggan, vaegan, dand, stylegan2, onnx, eigenface, portrait, identity, a weight file, package.module:Class"
     generate.add_argument("--generator", required=True, metavar="NAME|FILE", help=names)
     generate.add_argument(
         "--weights", metavar="FILE", help="weights of the generator; a TensorFlow V2 checkpoint by .index or prefix"
@@ -75,15 +77,10 @@ def make_parser():
         help="boundaries, .npy files named after the attribute (default: the generator's own)",
     )
 
-    train = commands.add_parser("train", help="fit a generator to pictures", prog="hyper-tools train")
-    train.add_argument("model", choices=("eigenface",))
-    train.add_argument("--images", required=True, metavar="DIR", help="folder of pictures")
-    train.add_argument("--out", required=True, metavar="FILE", help="weights to write (.npz)")
-    train.add_argument("--components", type=int, default=512, metavar="N", help="principal components (512)")
-    train.add_argument("--size", type=int, default=64, metavar="PIXELS", help="height and width (64)")
-
     _add_models(commands, Parser)
+    add_train(commands)
     add_evaluate(commands)
+    add_check(commands)
 
     imported = commands.add_parser(
         "import-hyper", help="HYPER's published data into a dataset for --responses", prog="hyper-tools import-hyper"
@@ -176,17 +173,6 @@ def _drawing_of(parsed) -> dict:
     return {name: getattr(parsed, name) for name in ("resolution", "precision", "truncation", "device")}
 
 
-def _train(parsed) -> int:
-    from pathlib import Path
-
-    from hyper_bids.generate import Eigenface
-
-    model = Eigenface.from_folder(Path(parsed.images), parsed.components, parsed.size)
-    model.save(Path(parsed.out))
-    print(f"{model.n_latents} components of {parsed.images} in {parsed.out}")
-    return 0
-
-
 def _models(parsed) -> int:
     from pathlib import Path
 
@@ -229,9 +215,10 @@ def _import_hyper(parsed) -> int:
 
 COMMANDS = {
     "evaluate": run_evaluate,
+    "check": run_check,
     "simulate": _simulate,
     "generate": _generate,
-    "train": _train,
+    "train": run_train,
     "models": _models,
     "import-hyper": _import_hyper,
 }

@@ -61,6 +61,10 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+COMPONENTS, DAND_COMPONENTS = 512, 699
+"""Principal components of the eigenface baseline, and of DAND's latent space (Gucluturk et al. 2017)."""
+
+
 @dataclass(frozen=True)
 class InputSettings:
     """What is read, and how trials are named, split and folded."""
@@ -109,11 +113,15 @@ class InputSettings:
     encoder: str | None = option(
         None,
         "compute the latents from the stimulus images instead of reading them: eigenface (principal components of the "
-        "training images), or identity (pixels)",
-        choices=("eigenface", "identity"),
+        "training images), identity (pixels), dand (principal components of their VGG-Face features, which need "
+        "--feature-weights), or vaegan (the encoder in --weights)",
+        choices=("eigenface", "identity", "dand", "vaegan"),
     )
-    n_components: int = option(
-        512, "components of --encoder eigenface (fewer images: their number - 1)", kind="int", metavar="N"
+    n_components: int | None = option(
+        None,
+        "components of --encoder eigenface and dand (fewer images: their number - 1) (default: 512; dand: 699)",
+        kind="int",
+        metavar="N",
     )
     image_size: int = option(64, "height and width to which --encoder scales the images", kind="int", metavar="N")
     responses: Path | None = option(
@@ -133,6 +141,11 @@ class InputSettings:
         metavar="{run,session,stimulus[:K]}",
     )
     strict: bool = option(False, "treat identical pictures in the training and the test set as an error", kind="flag")
+
+    def __post_init__(self) -> None:
+        """Fill in what depends on the encoder."""
+        if self.n_components is None:
+            object.__setattr__(self, "n_components", DAND_COMPONENTS if self.encoder == "dand" else COMPONENTS)
 
 
 @dataclass(frozen=True)
@@ -306,8 +319,24 @@ class EvaluateSettings:
     )
     protocol: str | None = option(
         None,
-        "also score by a paper's protocol (image size, smoothing, background, features)",
-        choices=("hyper2020", "hyper2022", "dand", "vaegan"),
+        "also score by a paper's protocol (image size, smoothing, background, features); naturalimages: the standard "
+        "set of natural-image papers, with the networks of --features",
+        choices=("hyper2020", "hyper2022", "dand", "vaegan", "naturalimages"),
+    )
+    features: tuple[str, ...] = option(
+        (),
+        "networks whose features of pictures are compared: vggface2, vggface, vgg16, alexnet, inception, clip, "
+        "efficientnet, swav; the first that recognises faces (else the first) fills feature_similarity",
+        kind="list",
+        metavar="NAME[:LAYER]",
+    )
+    feature_weights: tuple[str, ...] = option(
+        (),
+        "their weight files, in the same order, published ones (see hyper-tools models list); without --features a "
+        "file says itself which network it is",
+        kind="list",
+        metavar="FILE",
+        identity=False,
     )
     learning_curve: bool = option(False, "also train on 1/8, 1/4 and 1/2 of the training trials", kind="flag")
     reliability: bool = option(
@@ -318,6 +347,11 @@ class EvaluateSettings:
         identity=False,
     )
     random_seed: int = option(0, "root of every random number", kind="int", metavar="N")
+
+    def __post_init__(self) -> None:
+        """Make the paths of weights absolute, as those of single files are."""
+        files = tuple(os.path.abspath(os.path.expanduser(path)) for path in self.feature_weights)
+        object.__setattr__(self, "feature_weights", files)
 
 
 @dataclass(frozen=True)
@@ -513,7 +547,7 @@ def convert(name: str, value: Any, metadata: Any) -> Any:
             value = parse_memory(value)
         else:
             value = Path(os.path.abspath(os.path.expanduser(str(value)))) if kind == "path" else str(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         needed = {"flag": "true or false", "int": "a whole number", "float": "a number", "floats": "numbers"}.get(kind)
         raise UsageError(f"{flag}: {value!r} is not {needed}.") from None
     choices = metadata["choices"]
@@ -556,7 +590,8 @@ def layered(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Put the options of several sources together, the last wins; each brings its preset with it.
 
     What a source gives beside a preset wins over that preset. A preset's latents give way to
-    ``--latent-space`` and ``--latents`` of the same source or of one above it.
+    ``--latent-space`` and ``--latents`` of the same source or of one above it; those of ``dand`` are computed from the
+    pictures where the weights of the feature network are given.
 
     >>> layered([{"glm": "lsa"}, {"preset": "hyper", "n_voxels": 100}])["glm"]
     'lss'
@@ -574,6 +609,9 @@ def layered(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         if layer.get("latent_space") or layer.get("latents") or layer.get("encoder"):
             values.pop("latent_generator", None)
         values.update(layer)
+    if values.get("latent_generator") == "dand" and values.get("preset") == "dand" and values.get("feature_weights"):
+        del values["latent_generator"]
+        values["encoder"] = "dand"
     return values
 
 

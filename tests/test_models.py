@@ -21,7 +21,7 @@ from hyper_bids.errors import InconsistentInput, MissingFiles, OutputNotWritable
 from hyper_bids.generate import GENERATORS, Eigenface, PGGANGenerator
 from hyper_bids.generate import download as module
 from hyper_bids.generate.download import Expected, download
-from hyper_bids.generate.published import PUBLISHED, Published, published_as
+from hyper_bids.weights.published import PUBLISHED, Published, published_as
 from hyper_bids.workflow.models import fetch_file, inspect_file, list_published, verify_file
 
 CONTENT = np.random.default_rng(1).bytes(300_000)

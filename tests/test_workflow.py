@@ -57,7 +57,7 @@ def test_a_second_run_recomputes_nothing_and_a_new_version_everything(tmp_path, 
     assert len(lines(log)) == 3
     seen = []
     run(sum_of_two(log), tmp_path, progress=lambda step, status: seen.append((step.name, status)))
-    assert len(lines(log)) == 3 and {name for name, status in seen if status == "end"} == {"one", "two", "sum"}
+    assert len(lines(log)) == 3 and set(seen) == {(name, "reused") for name in ("one", "two", "sum")}
     run([replace(step, version="next") for step in sum_of_two(log)], tmp_path)
     assert len(lines(log)) == 6
 

@@ -51,3 +51,7 @@ def die_once(*, log: str, out_dir: Path) -> dict[str, Path]:
 
 def refuse(*, out_dir: Path) -> dict[str, Path]:
     raise MissingFiles("the thing is not there; put it there")
+
+
+def starve(*, out_dir: Path) -> dict[str, Path]:
+    raise MemoryError("Unable to allocate 9 GiB")

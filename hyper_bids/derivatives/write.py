@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hyper_bids.data import VoxelGrid
+
+
+ABANDONED_SECONDS = 3600.0
+"""Age at which a temporary file belongs to nobody any more."""
+
+_OURS = "sub-|dataset_description|README|.bidsignore|descriptions|layout_config|task-|group|files|CITATION|[0-9]{8}-"
+_TEMPORARY = re.compile(rf"\.({_OURS}).*\.[a-z0-9_]{{8}}")
+"""Names that `_beside` gives to files of the output folder."""
 
 
 @contextmanager
@@ -80,6 +90,37 @@ def _beside(path: Path) -> Path:
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     os.close(handle)
     return Path(name)
+
+
+def remove_unfinished(output: Path, participant: str) -> int:
+    """Remove temporary files that a killed run left beside a participant's outputs, and return how many.
+
+    Call it with the participant locked. Files at the root are shared with other jobs: of those only what has been
+    there for `ABANDONED_SECONDS` goes.
+
+    Parameters
+    ----------
+    output : the output folder
+    participant : with ``sub-``
+    """
+    output = Path(output)
+    folders = [output / participant, output / "logs" / participant]
+    left = [path for folder in folders for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name)]
+    for folder in (output, output / "logs"):
+        for path in folder.glob(".*"):
+            if _TEMPORARY.fullmatch(path.name) and (path.name.startswith(f".{participant}.") or _abandoned(path)):
+                left.append(path)
+    left = [path for path in left if path.is_file()]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+    except OSError:
+        return False
 
 
 def _umask() -> int:

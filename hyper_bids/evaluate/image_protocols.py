@@ -32,6 +32,13 @@ SSIM_PROTOCOL = {
 }
 
 
+def network_sidecar(features: FeatureExtractor) -> dict[str, object]:
+    """What an extractor says of itself (``describe``), at least its name and the checksum of its weights."""
+    told = {"Name": features.name, "Checksum": getattr(features, "checksum", "not stated by the extractor")}
+    describe = getattr(features, "describe", None)
+    return {**told, **describe()} if callable(describe) else told
+
+
 @dataclass(frozen=True)
 class ImageProtocol:
     """What a protocol's name stands for.
@@ -43,6 +50,7 @@ class ImageProtocol:
     size : height and width at which pictures are compared
     image_metrics : names of `IMAGE_METRICS`
     feature_network : which network the paper used ("" where it used none)
+    network, layer : the same as names for ``--features`` ("" where it used none)
     latent_metrics : further metrics of the paper that compare latents (`metrics.METRICS`), not computed here
     resampling : key of `resample.RESAMPLING`
     blur : (taps, sigma) of the Gaussian applied to both pictures, or None
@@ -60,12 +68,14 @@ class ImageProtocol:
     blur: tuple[int, float] | None = None
     masked: bool = False
     ours: tuple[str, ...] = ("resampling: area when shrinking, bicubic (a = -0.5) when enlarging",)
+    network: str = ""
+    layer: str = ""
 
     def sidecar(self, masked: bool = False, features: FeatureExtractor | None = None) -> dict[str, object]:
         """Everything that was fixed, for the JSON beside the scores."""
         network, blur = None, self.blur
         if features is not None:
-            network = {"Name": features.name, "Checksum": getattr(features, "checksum", "not stated by the extractor")}
+            network = network_sidecar(features)
         return {
             "Protocol": self.name if masked or not self.masked else f"{self.name}-unmasked",
             "Source": self.source,
@@ -131,6 +141,8 @@ PROTOCOLS: dict[str, ImageProtocol] = {
             "face-recognition ResNet50, 2048 features, 224 x 224",
             LATENT,
             blur=(3, 0.8),
+            network="vggface2",
+            layer="avgpool",
         ),
         ImageProtocol(
             "hyper2022",
@@ -140,6 +152,8 @@ PROTOCOLS: dict[str, ImageProtocol] = {
             "face-recognition ResNet50, 2048 features, 224 x 224",
             LATENT,
             masked=True,
+            network="vggface2",
+            layer="avgpool",
             ours=(
                 "resampling: area when shrinking, bicubic (a = -0.5) when enlarging",
                 "background black, and pixel_correlation over the whole picture, as the mask applied to both gives it; "
@@ -153,6 +167,8 @@ PROTOCOLS: dict[str, ImageProtocol] = {
             ("pixel_correlation_rgb", "ssim"),
             "VGG-Face, relu7, 4096 features",
             (),
+            network="vggface",
+            layer="relu7",
             ours=(
                 "resampling: area when shrinking, bicubic (a = -0.5) when enlarging",
                 "Pearson r over RGB pixels; SSIM on luminance",

@@ -27,7 +27,7 @@ import numpy as np
 from hyper_bids.data import Images
 from hyper_bids.errors import InconsistentInput, UsageError, did_you_mean, listing
 from hyper_bids.evaluate.image import ssim
-from hyper_bids.evaluate.image_protocols import ProtocolScores, as_uint8, rgb_correlation
+from hyper_bids.evaluate.image_protocols import ProtocolScores, as_uint8, network_sidecar, rgb_correlation
 from hyper_bids.evaluate.latent import latent_correlation, unit_rows
 from hyper_bids.evaluate.resample import resample
 from hyper_bids.evaluate.ssim_strips import C1, C2, band_matrix
@@ -113,25 +113,35 @@ def ssim_columns(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
+def _at(pictures: Mapping[str, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Resample pictures, which may differ in size, to one: float ``(n, *size, 3)``, 0 to 255."""
+    return np.concatenate([resample(picture[None], size, "bilinear") for picture in pictures.values()])
+
+
 def _network_scores(
-    entry: NetworkProtocol, extractor: FeatureExtractor, true: Images, predicted: Images
-) -> tuple[str, np.ndarray]:
-    features = [
-        extractor.features(as_uint8(resample(images.pixels, entry.size, "bilinear"))) for images in (true, predicted)
-    ]
+    entry: NetworkProtocol, extractor: FeatureExtractor, true: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
+) -> tuple[str, np.ndarray]:  # fmt: skip
+    features = [extractor.features(as_uint8(_at(pictures, entry.size))) for pictures in (true, predicted)]
     if entry.statistic == "two-way":
         return f"{entry.name}_two_way", two_way_identification(*features)
     return f"{entry.name}_distance", correlation_distance(*features)
 
 
+def _by_stimulus(images: Images | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    return dict(zip(images.stimuli, images.pixels, strict=True)) if isinstance(images, Images) else images
+
+
 def natural_image_scores(
-    true: Images, predicted: Images, networks: Mapping[str, FeatureExtractor] | None = None
+    true: Images | Mapping[str, np.ndarray],
+    predicted: Images | Mapping[str, np.ndarray],
+    networks: Mapping[str, FeatureExtractor] | None = None,
 ) -> ProtocolScores:
     """Score reconstructions of natural images with the standard set.
 
     Parameters
     ----------
-    true, predicted : Images
+    true, predicted : Images, or stimulus -> (height, width, 3) uint8 RGB
         Of any size; aligned by stimulus.
     networks : name of `NETWORKS` -> FeatureExtractor
         Those whose weights the user has; the others' columns are missing, and said to be.
@@ -147,8 +157,12 @@ def natural_image_scores(
     for name in networks:
         if name not in NETWORKS:
             raise UsageError(f"Unknown network {name!r}.{did_you_mean(name, NETWORKS)} Known: {listing(NETWORKS, 10)}.")
-    predicted = predicted.of(true.stimuli)
-    x, y = (resample(images.pixels, SIZE, "bilinear") for images in (true, predicted))
+    true, given = _by_stimulus(true), _by_stimulus(predicted)
+    missing_here = [label for label in true if label not in given]
+    if missing_here:
+        raise InconsistentInput(f"Stimuli without a reconstruction: {listing(missing_here)}.")
+    stimuli, predicted = tuple(true), {label: given[label] for label in true}
+    x, y = (_at(pictures, SIZE) for pictures in (true, predicted))
     grey_x, grey_y = x @ GREY, y @ GREY
     scores = {
         "pixcorr_425": rgb_correlation(x, y),
@@ -162,7 +176,7 @@ def natural_image_scores(
             column, scores[column] = _network_scores(entry, networks[name], true, predicted)
         else:
             missing[column] = f"no weights of {entry.network} were given"
-    return ProtocolScores(scores, true.stimuli, _sidecar(networks, len(true.stimuli)), missing)
+    return ProtocolScores(scores, stimuli, _sidecar(networks, len(stimuli)), missing)
 
 
 def _sidecar(networks: Mapping[str, FeatureExtractor], n: int) -> dict[str, object]:
@@ -182,8 +196,7 @@ def _sidecar(networks: Mapping[str, FeatureExtractor], n: int) -> dict[str, obje
                 "Layer": NETWORKS[name].layer,
                 "Size": list(NETWORKS[name].size),
                 "Statistic": NETWORKS[name].statistic,
-                "Extractor": extractor.name,
-                "Checksum": getattr(extractor, "checksum", "not stated by the extractor"),
+                "Extractor": network_sidecar(extractor),
             }
             for name, extractor in networks.items()
         },

@@ -83,11 +83,14 @@ class Refits:
     statistics : metric -> (n_permutations,), optional
         Null statistics that exist already: from `refits.refit_statistics` on chunks, or of pictures made
         from refits. They go before what ``predictions`` give.
+    untested : metric -> why, optional
+        For metrics that have no null although others have one.
     """
 
     predictions: np.ndarray | None = None
     true_stimuli: np.ndarray | None = None
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
+    untested: Mapping[str, str] = field(default_factory=dict)
 
     def draws(self, decoded: Decoded) -> dict[str, np.ndarray]:
         """Null statistics, metric -> ``(n_permutations,)``."""
@@ -142,7 +145,9 @@ def _fixed_split_nulls(decoded: Decoded, n_permutations: int, seed: int) -> dict
 
 def _refit_nulls(decoded: Decoded, refits: Refits | None) -> dict[str, _Null]:
     draws = {} if refits is None else refits.draws(decoded)
-    return {name: _Null(np.asarray(d), f"{len(d)} refits with permuted stimuli") for name, d in draws.items()}
+    why = {} if refits is None else refits.untested
+    nulls = {name: _Null(np.asarray(d), f"{len(d)} refits with permuted stimuli") for name, d in draws.items()}
+    return {**{name: _untested(reason) for name, reason in why.items()}, **nulls}
 
 
 def _row(metric: str, mean: float, n: int, **values: object) -> dict[str, object]:

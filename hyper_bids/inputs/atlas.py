@@ -8,7 +8,6 @@ index (``12``) or a range of indices (``12-15``). Without a table indices still 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.data import VoxelGrid
-from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_you_mean, listing
+from hyper_bids.errors import InconsistentInput, UsageError, did_you_mean, listing
 from hyper_bids.inputs.names import parse_name
 from hyper_bids.inputs.tables import read_table
-from hyper_bids.inputs.volumes import read_header, same_grid
+from hyper_bids.inputs.volumes import read_volume, same_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,14 +170,7 @@ def load_atlas(path: Path, grid: VoxelGrid) -> Atlas:
 
 
 def _label_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
-
-    header = read_header(path)
-    try:
-        values = np.asanyarray(nib.load(path).dataobj)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
-    values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
+    values, affine = read_volume(path)
     if values.ndim != 3:
         raise InconsistentInput(f"--roi: {path} has shape {values.shape}; an atlas is a 3-D label image.")
     if values.dtype.kind == "f":
@@ -189,7 +181,7 @@ def _label_image(path: Path) -> tuple[np.ndarray, np.ndarray]:
             )
     elif values.dtype.kind not in "iu":
         raise InconsistentInput(f"--roi: {path} holds {values.dtype} voxels; an atlas holds integers.")
-    return values.astype(np.int64), header.affine
+    return values.astype(np.int64), affine
 
 
 def _check_space(path: Path, grid: VoxelGrid) -> Iterator[str]:

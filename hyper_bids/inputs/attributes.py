@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.inputs.latents import load_array
 
 
 def read_directions(paths: Sequence[Path], n_latents: int) -> dict[str, np.ndarray]:
@@ -35,9 +36,9 @@ def read_directions(paths: Sequence[Path], n_latents: int) -> dict[str, np.ndarr
     found: dict[str, np.ndarray] = {}
     for path in paths:
         try:
-            values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise MissingFiles(f"--attributes {path} is no readable .npy file of numbers: {error}.") from error
+            values = load_array(Path(path))
+        except InconsistentInput as error:
+            raise MissingFiles(f"--attributes {error}") from error
         if values.dtype.kind not in "iuf" or values.shape != (1, n_latents):
             raise InconsistentInput(
                 f"--attributes {path} holds an array {values.shape} of {values.dtype}; a hyperplane of this latent "

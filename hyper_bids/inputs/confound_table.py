@@ -157,7 +157,8 @@ def read_table(path: Path, n_volumes: int) -> ConfoundTable:
     if len(cells) != n_volumes:
         raise InconsistentInput(
             f"{path} has {len(cells)} rows but the BOLD has {n_volumes} volumes; "
-            "are both from the same preprocessing run?"
+            "are both from the same preprocessing run? Give the table of this BOLD, or leave it out with "
+            "--confounds none."
         )
     written = {name if modern(name) in cells.columns else modern(name): name for name in cells.columns}
     return ConfoundTable(path, cells.set_axis(list(written), axis=1), written)

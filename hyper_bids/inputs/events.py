@@ -28,10 +28,15 @@ def read_events(path: Path) -> pd.DataFrame:
     """
     table = read_table(path)
     if not len(table):
-        raise InconsistentInput(f"{path} has a header and no events.")
+        raise InconsistentInput(
+            f"{path} has a header and no events. Add a row for each event, or leave the run out (--bids-filter-file)."
+        )
     for column in ("onset", "duration"):
         if column not in table.columns:
-            raise InconsistentInput(f"{path}: no column {column}, only {listing(table.columns, 20)}.")
+            raise InconsistentInput(
+                f"{path}: no column {column}, only {listing(table.columns, 20)}. Events need onset and duration in "
+                "seconds."
+            )
         table[column] = _seconds(path, column, table[column])
     return table
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from hyper_bids.data import VoxelGrid
-from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.errors import InconsistentInput
 from hyper_bids.inputs.atlas import voxel_coordinates
 from hyper_bids.inputs.names import parse_name
-from hyper_bids.inputs.volumes import read_header, same_grid
+from hyper_bids.inputs.volumes import read_volume, same_grid
 
 THRESHOLD = 0.5
 """Probability from which on a voxel is grey matter."""
@@ -63,21 +62,17 @@ def grey_matter(path: Path, grid: VoxelGrid, threshold: float = THRESHOLD) -> tu
 
 
 def _probabilities(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import nibabel as nib
-
-    header = read_header(path)
-    try:
-        values = np.nan_to_num(np.asarray(nib.load(path).dataobj, dtype=np.float64))
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
-    values = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
+    values, affine = read_volume(path)
+    if values.dtype.kind not in "iuf":
+        raise InconsistentInput(f"{path} holds {values.dtype} voxels; a map of probabilities holds real numbers.")
+    values = np.nan_to_num(values.astype(np.float64))
     if values.ndim != 3:
         raise InconsistentInput(f"{path} has shape {values.shape}; a map of probabilities has 3 dimensions.")
     if values.min() < -0.01 or values.max() > 1.01:
         raise InconsistentInput(
             f"{path} holds values from {values.min():g} to {values.max():g}; probabilities lie between 0 and 1."
         )
-    return values, header.affine
+    return values, affine
 
 
 def find_grey_matter(

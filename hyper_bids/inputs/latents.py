@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from hyper_bids.inputs.locate import locate, stimulus_path
 from hyper_bids.inputs.tables import read_numbers, read_rows, read_table
 
 PLACEHOLDER = "{stimulus_id}"
+
+UNREADABLE = (ValueError, EOFError, OSError, TypeError, SyntaxError, OverflowError, MemoryError, tokenize.TokenError)
+"""What numpy raises over a damaged header, which is a line of Python, or over a shape that no file has."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def load_latents(space: LatentSpace, needed: Sequence[str], folders: Sequence[Pa
     bad = [stimulus for stimulus, row in zip(wanted, values, strict=True) if not np.isfinite(row).all()]
     if bad:
         raise InconsistentInput(
-            f"{where}: the latents of {len(bad)} stimuli are not finite (NaN, n/a or infinite): {listing(bad)}."
+            f"{where}: the latents of {len(bad)} stimuli are not finite (NaN, n/a or infinite): {listing(bad)}. "
+            "Every latent must be a number; correct the file."
         )
     return Latents(values, tuple(wanted), space.label), {**space.content, "Dimension": values.shape[1]}
 
@@ -144,7 +149,7 @@ def load_array(path: Path) -> np.ndarray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except UNREADABLE as error:
         raise InconsistentInput(
             f"{path}: not a plain .npy array ({error}). Save real numbers with "
             "numpy.save(path, array.astype('float32')); pickled objects are never loaded."

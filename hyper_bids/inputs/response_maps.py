@@ -265,6 +265,6 @@ def _numbers(item: ResponseMap, table: pd.DataFrame, name: str, default: Any) ->
     if name not in table.columns:
         return pd.Series(default, index=table.index)
     numbers = pd.to_numeric(table[name], errors="coerce")
-    if numbers.isna().any() and name == "volume_index":
-        raise InconsistentInput(f"{item.table}: {name} must hold numbers.")
+    if (numbers.isna().any() and name == "volume_index") or numbers.isin([float("inf"), float("-inf")]).any():
+        raise InconsistentInput(f"{item.table}: {name} must hold finite numbers.")
     return numbers.fillna(0.0 if name in ("onset", "duration") else 1)

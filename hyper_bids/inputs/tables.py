@@ -28,13 +28,15 @@ def read_rows(path: Path, first: int | None = None) -> list[list[str]]:
         with opener(path, "rt", encoding="utf-8-sig", newline=None) as stream:
             lines = stream.read().split("\n") if first is None else [stream.readline() for _ in range(first)]
     except (gzip.BadGzipFile, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InconsistentInput(f"{path} is no readable tab-separated text: {error}.") from error
+        raise InconsistentInput(
+            f"{path} is no readable tab-separated text: {error}. Save it as UTF-8 text, or copy it again."
+        ) from error
     except OSError as error:
         raise MissingFiles(f"Cannot read {path}: {error.strerror or error}.") from error
     numbered = [(number, line.rstrip("\n")) for number, line in enumerate(lines, start=1) if line.strip()]
     rows = [(number, [cell.strip() for cell in line.split("\t")]) for number, line in numbered]
     if not rows:
-        raise InconsistentInput(f"{path} is empty.")
+        raise InconsistentInput(f"{path} is empty. A line with the names of the columns, and rows, are needed.")
     ragged = [(number, len(cells)) for number, cells in rows if len(cells) != len(rows[0][1])]
     if ragged:
         number, length = ragged[0]

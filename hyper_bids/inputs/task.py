@@ -161,7 +161,8 @@ def _encoded(
     if inputs.encoder == "identity":
         return {"Generator": {"Name": "identity", "Shape": shape}}, shape[0] * shape[1] * 3
     trained = samples.loc[samples["split"] != "test", "stimulus_id"].nunique()
-    return {"Generator": {"Name": "eigenface"}}, min(inputs.n_components, trained - 1)
+    # Where --weights holds the components (dand) or the encoder (vaegan), the plan takes their number from there.
+    return {"Generator": {"Name": inputs.encoder}}, min(inputs.n_components, trained - 1)
 
 
 def load_trials(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from hyper_bids.errors import InconsistentInput, MissingFiles
 
 BLOCK = 64
 """Volumes per block: 59 MB at 230 000 voxels; fewer would add to the sums more often."""
+
+DEFLATE_LIMIT = 1032
+"""No gzip stream grows by more than this when it is unpacked (zlib's documentation, "Maximum Compression Factor")."""
 
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
@@ -49,7 +53,8 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     MissingFiles
-        The file does not exist, or is no readable NIfTI file.
+        The file does not exist, is no readable NIfTI file, or is too short for the voxels that its header announces
+        (so that nobody asks for memory in vain).
     """
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
@@ -57,13 +62,14 @@ def read_header(path: Path) -> Header:
 
     if not Path(path).exists():
         raise MissingFiles(f"{path} does not exist (a broken link? then: datalad get {path}).")
-    damage = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, AttributeError, KeyError, zlib.error)
+    damage = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, AttributeError, KeyError, zlib.error,
+              OverflowError)  # fmt: skip
     try:
         image = nib.load(path)
         header = image.header
         zooms = header.get_zooms()
         unit = _SECONDS.get(header.get_xyzt_units()[1], 0.0)
-        return Header(
+        found = Header(
             shape=tuple(int(n) for n in image.shape),
             affine=np.asarray(image.affine, dtype=float),
             dtype=header.get_data_dtype(),
@@ -72,23 +78,43 @@ def read_header(path: Path) -> Header:
             inter=float(image.dataobj.inter),
             repetition_time=float(zooms[3]) * unit or None if len(zooms) > 3 else None,
         )
+        _check_size(Path(path), found)
+        return found
     except damage as error:
         raise MissingFiles(
             f"{path} is no readable NIfTI file ({error}). It is truncated or damaged; copy or download it again."
         ) from error
 
 
+def _check_size(path: Path, header: Header) -> None:
+    """Compare the size that a header announces with the file's, as far as that can be known without unpacking it."""
+    if min(header.shape, default=0) < 1:
+        raise ValueError(f"its header announces the shape {header.shape}")
+    announced = header.offset + math.prod(header.shape) * header.dtype.itemsize
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    there = path.stat().st_size * (DEFLATE_LIMIT if packed else 1)
+    if there < announced:
+        raise ValueError(
+            f"its header announces {header.shape} voxels, {announced} bytes; the file holds "
+            f"{f'at most {there}' if packed else there}"
+        )
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    from isal import igzip
+    from isal import igzip, isal_zlib
 
     with open(path, "rb") as raw:
         if raw.read(2) != b"\x1f\x8b":
             raw.seek(0)
             yield raw
             return
-    with igzip.open(path, "rb") as stream:
-        yield stream
+    try:
+        with igzip.open(path, "rb") as stream:
+            yield stream
+    except isal_zlib.error as error:  # what the standard library calls zlib.error
+        raise zlib.error(str(error)) from error
 
 
 def _fill(stream: BinaryIO, buffer: memoryview) -> int:
@@ -171,6 +197,24 @@ def masked_blocks(
         raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
 
 
+def read_volume(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return all values of an image, scaled, and its affine; a fourth axis of length 1 is dropped.
+
+    Raises
+    ------
+    MissingFiles
+        Not readable.
+    """
+    import nibabel as nib
+
+    header = read_header(path)
+    try:
+        values = np.asanyarray(nib.load(path).dataobj)
+    except (OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
+        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
+    return values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values, header.affine
+
+
 def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(X, Y, Z)`` bool and the affine of a mask file (a trailing axis of length 1 is dropped).
 
@@ -179,21 +223,15 @@ def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     MissingFiles, InconsistentInput
         Not readable; not 3-D; empty; not finite.
     """
-    import nibabel as nib
-
-    header = read_header(path)
-    try:
-        values = np.asanyarray(nib.load(path).dataobj)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise MissingFiles(f"{path} is damaged or incomplete: {error}. Copy or download it again.") from error
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
+    values, affine = read_volume(path)
     if values.ndim != 3:
         raise InconsistentInput(f"{path} has shape {values.shape}; a mask has 3 dimensions.")
+    if values.dtype.kind not in "iufb":
+        raise InconsistentInput(f"{path} holds {values.dtype} voxels; a mask holds real numbers.")
     mask = np.nan_to_num(values) > 0
     if not mask.any():
         raise InconsistentInput(f"{path} holds no voxel above 0; a mask must hold some.")
-    return mask, header.affine
+    return mask, affine
 
 
 def same_grid(affine: np.ndarray, other: np.ndarray, tolerance: float = 1e-3) -> bool:

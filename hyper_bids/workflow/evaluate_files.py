@@ -17,11 +17,16 @@ from hyper_bids.derivatives.tree import checksum
 from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.errors import InconsistentInput, UsageError, did_you_mean, listing
 from hyper_bids.workflow import group_covariates
+from hyper_bids.workflow.feature_networks import check_opens, chosen
 from hyper_bids.workflow.pairs import Pairs, read_pairs
+from hyper_bids.workflow.steps.feature_scores import FeaturesOfShown, described, metric_features
 from hyper_bids.workflow.steps.further import Further
+from hyper_bids.workflow.steps.protocols import NATURAL_IMAGES, Pictures, write_protocols
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hyper_bids.features import Features
 
 PIXELS = (64, 64)
 """Size of the luminance that pictures are identified by."""
@@ -42,6 +47,8 @@ class Request:
     labels : TSV with ``stimulus_id`` and columns that are known of the stimuli
     protocol : a paper's protocol of comparing pictures
     n_permutations, random_seed : of the tests
+    features, feature_weights : feature networks and their weight files, paired in order
+    device : where they run
     """
 
     true: Path
@@ -51,6 +58,9 @@ class Request:
     protocol: str | None = None
     n_permutations: int = 1000
     random_seed: int = 0
+    features: tuple[str, ...] = ()
+    feature_weights: tuple[str, ...] = ()
+    device: str = "auto"
 
 
 class Folder:
@@ -74,36 +84,37 @@ def evaluate_files(request: Request) -> Path:
     Raises
     ------
     UsageError
-        Another protocol than there is, a protocol for latents, fewer than one permutation.
+        Another protocol than there is, a protocol or feature networks for latents, fewer than one permutation.
     MissingFiles, InconsistentInput
-        As `pairs.read_pairs`; labels of stimuli that are not compared at all.
+        As `pairs.read_pairs`; labels of stimuli that are not compared at all; feature networks that cannot be read.
     """
     from hyper_bids.evaluate.participant import participant_metrics
     from hyper_bids.evaluate.stats import participant_stats
     from hyper_bids.report.evaluate_page import write_evaluate_page
 
     pairs = _checked(request)
+    networks = [item.params(request.device) for item in chosen(request.features, request.feature_weights)]
     labels = _labels(request.labels, pairs)
-    decoded = _decoded(pairs)
+    extractor = metric_features(networks)
+    decoded = _decoded(pairs, extractor)
     seed, n = request.random_seed, request.n_permutations
     metrics, reasons = participant_metrics(decoded)
     stats = participant_stats(decoded, seed=seed, n_permutations=n)
     if pairs.pictures is not None:
         metrics, stats, reasons = _without_latents(metrics, stats, reasons)
     folder, stamp = Folder(request.out), _stamp(request, pairs)
-    _write_scores(folder, stamp, metrics, stats, reasons, pairs)
+    _write_scores(folder, stamp, metrics, stats, reasons, pairs, extractor)
     further = Further(folder, folder, {}, stamp, null=None, n_permutations=n, seed=seed)
     further.tests(decoded, labels, {"distribution": None, "training_latents": None})
     if pairs.pictures is None:
         further.latents(decoded)
         further.spaces(decoded, {})
     else:
-        shown, made = pairs.pictures
-        further.protocol(request.protocol, shown, _Drawn(made))
+        write_protocols(further, request.protocol, Pictures(*pairs.pictures), networks)
     covariates = _write_covariates(folder, stamp, metrics, labels, pairs, seed)
     audits = _audits(decoded, stats)
     write_json(folder.path("audit.json"), stamp.stamp(Description="is the result what it seems?", **audits))
-    asked = {name: str(value) for name, value in asdict(request).items() if value is not None}
+    asked = {name: str(value) for name, value in asdict(request).items() if value not in (None, ())}
     return write_evaluate_page(
         folder.out, metrics=metrics, stats=stats, covariates=covariates, audits=audits, asked=asked,
         notices=pairs.notices, pictures=pairs.pictures,
@@ -115,24 +126,18 @@ def _checked(request: Request) -> Pairs:
 
     if request.n_permutations < 1:
         raise UsageError(f"--n-permutations {request.n_permutations}: at least 1 is needed.")
-    if request.protocol is not None and request.protocol not in PROTOCOLS:
-        hint = did_you_mean(request.protocol, PROTOCOLS)
-        raise UsageError(f"Unknown protocol {request.protocol!r}.{hint} Known: {listing(PROTOCOLS, 10)}.")
+    known = [*PROTOCOLS, NATURAL_IMAGES]
+    if request.protocol is not None and request.protocol not in known:
+        hint = did_you_mean(request.protocol, known)
+        raise UsageError(f"Unknown protocol {request.protocol!r}.{hint} Known: {listing(known, 10)}.")
+    networks = chosen(request.features, request.feature_weights)
+    check_opens(networks)
     pairs = read_pairs(request.true, request.predicted)
     if request.protocol is not None and pairs.pictures is None:
         raise UsageError(f"--protocol {request.protocol} compares pictures, and latents were given.")
+    if networks and pairs.pictures is None:
+        raise UsageError(f"--features {networks[0].name} compares pictures, and latents were given.")
     return pairs
-
-
-class _Drawn:
-    """Predicted pictures that may differ in size, looked up one at a time as `Images` are."""
-
-    def __init__(self, pictures: Mapping[str, np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def of(self, labels: list[str]) -> Images:
-        (label,) = labels
-        return Images(self.pictures[label][None], (label,))
 
 
 def _labels(path: Path | None, pairs: Pairs) -> pd.DataFrame:
@@ -161,7 +166,7 @@ def _labels(path: Path | None, pairs: Pairs) -> pd.DataFrame:
     return rows.merge(table, on="stimulus_id", how="left")
 
 
-def _decoded(pairs: Pairs) -> Any:
+def _decoded(pairs: Pairs, extractor: Features | None) -> Any:
     """Latents as they are; of pictures the luminance at a small size takes their place, for identification."""
     from hyper_bids.evaluate.decoded import Decoded, compare_images
     from hyper_bids.evaluate.resize import luminance_at
@@ -175,7 +180,8 @@ def _decoded(pairs: Pairs) -> Any:
         for side in (shown, made)
     )
     space = Latents(true, pairs.stimuli, "pixels")
-    return Decoded(predicted, pairs.stimuli, space, images=compare_images(shown, made))
+    features = None if extractor is None else FeaturesOfShown(extractor, shown).compare(made)
+    return Decoded(predicted, pairs.stimuli, space, images=compare_images(shown, made), features=features)
 
 
 def _without_latents(
@@ -194,9 +200,10 @@ def _without_latents(
 
 def _stamp(request: Request, pairs: Pairs) -> Provenance:
     settings = {
-        "protocol": request.protocol, "n_permutations": request.n_permutations, "random_seed": request.random_seed,
+        "protocol": request.protocol, "features": list(request.features),
+        "n_permutations": request.n_permutations, "random_seed": request.random_seed,
     }  # fmt: skip
-    files = [*pairs.files, *([request.labels] if request.labels else [])]
+    files = [*pairs.files, *([request.labels] if request.labels else []), *map(Path, request.feature_weights)]
     digest = hashlib.sha256(json.dumps([checksum(path) for path in files]).encode()).hexdigest()[:12]
     said = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     return Provenance((str(request.true), str(request.predicted)), digest, said, request.random_seed)
@@ -204,21 +211,22 @@ def _stamp(request: Request, pairs: Pairs) -> Provenance:
 
 def _write_scores(
     folder: Folder, stamp: Provenance, metrics: pd.DataFrame, stats: pd.DataFrame, reasons: Mapping[str, str],
-    pairs: Pairs,
+    pairs: Pairs, extractor: Features | None,
 ) -> None:  # fmt: skip
     from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
 
-    described = metrics_dictionary(metrics.columns, reasons)
+    entries = described(metrics_dictionary(metrics.columns, reasons), extractor)
     if pairs.pictures is not None:
         for name in ("pairwise_accuracy", "top1"):
-            described[name]["Description"] += (
+            entries[name]["Description"] += (
                 f" Here by the correlation of pictures, of their luminance at {PIXELS[0]} x {PIXELS[1]} pixels."
             )
     write_tsv(folder.path("metrics.tsv"), metrics)
-    content = stamp.stamp(Description="scores of every stimulus", Notices=pairs.notices, **described)
+    content = stamp.stamp(Description="scores of every stimulus", Notices=pairs.notices, **entries)
     write_json(folder.path("metrics.json"), content)
     write_tsv(folder.path("stats.tsv"), stats)
-    content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
+    entries = described(stats_dictionary(stats.columns), extractor)
+    content = stamp.stamp(Description="every metric with its test", **entries)
     write_json(folder.path("stats.json"), content)
 
 

@@ -40,10 +40,9 @@ def execute(
     """
     folder = Path(folder)
     out = folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
+    for path in (out, folder / OUTPUTS, folder / ERROR):
+        remove(path)
     out.mkdir(parents=True)
-    for name in (OUTPUTS, ERROR):
-        (folder / name).unlink(missing_ok=True)
     module, _, function = target.partition(":")
     try:
         call = getattr(importlib.import_module(module), function)
@@ -56,10 +55,18 @@ def execute(
     return {name: Path(path).absolute() for name, path in made.items()}
 
 
+def remove(path: Path) -> None:
+    """Remove what an earlier run, or a hand, left at this place, be it a file or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def record_error(folder: Path, error: Exception) -> None:
     """Leave the error where the main process finds it, whatever the engine does with the exception."""
     content = {
-        "class": type(error).__name__ if isinstance(error, HyperError) else "",
+        "class": type(error).__name__ if isinstance(error, HyperError | MemoryError) else "",
         "message": str(error) or type(error).__name__,
         "traceback": "".join(traceback.format_exception(error)),
     }

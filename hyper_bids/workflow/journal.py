@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
 from hyper_bids.derivatives.write import writing
-from hyper_bids.errors import OutputNotWritable
+from hyper_bids.errors import HyperError, OutputNotWritable
+from hyper_bids.workflow.live import LiveLine, Ticker, is_terminal
+
+REDRAW_SECONDS = 1.0
+HEARTBEAT_SECONDS = 300.0
+"""How often a job's log is told what still runs."""
 
 
 class Journal:
@@ -26,6 +34,8 @@ class Journal:
         self.run = f"{time.strftime('%Y%m%d-%H%M%S')}_{uuid.uuid4()}"
         self.output, self.quiet, self.verbose = output, quiet, verbose
         self._logs: dict[str, TextIO] = {}
+        self._lock = threading.RLock()
+        self._live: LiveLine | None = None
 
     def folder(self, participant: str) -> Path:
         """Where this participant's logs lie."""
@@ -48,31 +58,70 @@ class Journal:
         """Report progress."""
         self._log("INFO", text, participant)
         if not self.quiet:
-            print(text, flush=True)
+            self._print(text)
+
+    def step(self, text: str, participant: str | None = None) -> None:
+        """Report a finished step: a line of its own, unless the live line shows how far things are."""
+        self._log("INFO", text, participant)
+        if self.verbose or not (self.quiet or self._live):
+            self._print(text)
 
     def warn(self, text: str, participant: str | None = None) -> None:
         """Report what the user should know; shown with ``-q`` too."""
         self._log("WARNING", text, participant)
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        self._print(f"warning: {text}", sys.stderr)
 
     def fail(self, text: str, participant: str | None = None) -> None:
         """Report an error."""
         self._log("ERROR", text, participant)
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        self._print(f"error: {text}", sys.stderr)
 
     def note(self, text: str, participant: str | None = None) -> None:
         """Write to the log file, and with ``-v`` to the terminal."""
         self._log("DEBUG", text, participant)
         if self.verbose:
-            print(text, flush=True)
+            self._print(text)
+
+    @contextmanager
+    def following(self, describe: Callable[[], tuple[str, str]]) -> Iterator[None]:
+        """Show what goes on until the end of the block: in place on a terminal, now and then elsewhere.
+
+        Parameters
+        ----------
+        describe : returns what is done and running, and time and memory. Log files, and a standard output
+            that is no terminal, get it as a plain line every `HEARTBEAT_SECONDS`.
+        """
+        live = LiveLine(sys.stdout, describe) if is_terminal(sys.stdout) and not self.quiet else None
+
+        def beat() -> None:
+            with suppress(HyperError):  # a log that cannot be written: the next message of the main thread says so
+                self.step("still at work: " + "; ".join(part for part in describe() if part))
+
+        with Ticker(HEARTBEAT_SECONDS, beat):
+            if live is None:
+                yield
+                return
+            self._live = live
+            try:
+                with Ticker(REDRAW_SECONDS, live.draw):
+                    live.draw()
+                    yield
+            finally:
+                self._live = None
+                live.close()
+
+    def _print(self, text: str, stream: TextIO | None = None) -> None:
+        with self._live.above() if self._live else nullcontext():
+            print(text, file=stream or sys.stdout, flush=True)
 
     def _log(self, level: str, text: str, participant: str | None) -> None:
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {level} {text}\n"
-        for name, stream in self._logs.items():
-            if participant in (None, name):
-                with writing(Path(stream.name)):
-                    stream.write(line)
-                    stream.flush()
+        with self._lock:
+            for name, stream in self._logs.items():
+                if participant in (None, name):
+                    with writing(Path(stream.name)):
+                        stream.write(line)
+                        stream.flush()
 
     def close(self) -> None:
         """Close the log files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyper_bids.errors import HyperError, InvalidDataset, MissingFiles, NothingSelected, UsageError
@@ -35,7 +35,8 @@ def check_named(settings: Settings) -> None:
     for flag, path in paths:
         if path is not None and not path.exists():
             raise MissingFiles(f"{flag} {path} does not exist.")
-    weights = settings.weights
+    check_features(settings)
+    weights = settings.generate.weights
     if weights is not None and not weights.is_dir() and not weight_files(weights):
         flag = "--generator" if settings.generate.generator == BY_CONTENT else "--weights"
         raise MissingFiles(f"{flag} {weights} does not exist.")
@@ -45,6 +46,24 @@ def check_named(settings: Settings) -> None:
         resolve(settings.generate.generator, GENERATORS, "generator", ("generate",))
 
 
+def check_features(settings: Settings) -> None:
+    """Find out now whether the feature networks, and what an encoder needs, are there and are what they should be.
+
+    Raises
+    ------
+    UsageError, MissingFiles, InconsistentInput
+        As `feature_networks.chosen` and `latent_encoders.check_encoder`.
+    """
+    if not settings.evaluate.features and not settings.evaluate.feature_weights and settings.inputs.encoder is None:
+        return
+    from hyper_bids.workflow.feature_networks import check_opens, chosen_in
+    from hyper_bids.workflow.latent_encoders import check_encoder
+
+    networks = chosen_in(settings)
+    check_opens(networks)
+    check_encoder(settings.inputs.encoder, networks, settings.generate.weights)
+
+
 def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Journal) -> Loaded:
     """Validate, find the recordings, and read events, splits and latents of every participant."""
     from hyper_bids.inputs.layout import find_participants, open_dataset
@@ -52,6 +71,7 @@ def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Jour
     from hyper_bids.inputs.validate import validate
 
     check_named(settings)
+    n_given = _given_latents(settings)
     if not execution.skip_bids_validation:
         for notice in validate(bids_dir):
             journal.warn(notice)
@@ -79,9 +99,8 @@ def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Jour
                     database_dir=None if execution.dry_run else execution.bids_database_dir,
                 )
             journal.open(participant)
-            tasks[participant] = [
-                load_task(dataset, participant, task, settings.inputs) for task in dataset.tasks(participant)
-            ]
+            read = [load_task(dataset, participant, task, settings.inputs) for task in dataset.tasks(participant)]
+            tasks[participant] = read if n_given is None else [replace(task, n_latents=n_given) for task in read]
             datasets[participant] = dataset
         except (UsageError, InvalidDataset):
             raise
@@ -99,6 +118,15 @@ def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Jour
             for notice in task.notices:
                 journal.warn(f"sub-{participant} {task.task}: {notice}", participant)
     return Loaded(next(iter(datasets.values()), None), tasks, errors)
+
+
+def _given_latents(settings: Settings) -> int | None:
+    """Return how many latents the weights of an encoder fix, or None."""
+    if settings.inputs.encoder is None:
+        return None
+    from hyper_bids.workflow.latent_encoders import given_latents
+
+    return given_latents(settings.inputs.encoder, settings.generate.weights)
 
 
 def _without_the_absent(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from hyper_bids.errors import UsageError
@@ -17,6 +20,15 @@ LEAST_GB = 0.35
 
 BRAIN_SHARE = 0.4
 """Share of a volume that a brain mask covers at most, for predictions of memory."""
+
+
+FEATURE_COPIES = 4
+"""A weight file's numbers are in memory so often while a feature network is made."""
+
+
+def features_memory(files: Sequence[str]) -> float:
+    """Predicted memory (GB) of making and running one after the other of some feature networks, by their files."""
+    return max((FEATURE_COPIES * Path(file).stat().st_size / 2**30 + 0.2 for file in files), default=0.0)
 
 
 def _voxel_bound(task: TaskInput) -> int:

@@ -12,10 +12,12 @@ from typing import Any
 from hyper_bids.derivatives.tree import checksum
 from hyper_bids.derivatives.write import writing
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_you_mean
-from hyper_bids.generate import BY_CONTENT, architecture_of, make_generator, weight_files
+from hyper_bids.features import FEATURES, make_features
+from hyper_bids.generate import BY_CONTENT, make_generator, weight_files
 from hyper_bids.generate.download import WAIT, Expected, download
-from hyper_bids.generate.published import PUBLISHED, Published, published_as
-from hyper_bids.weights import read_weights, write_safetensors
+from hyper_bids.generate.weight_files import is_eigenface, is_onnx
+from hyper_bids.weights import Weights, read_weights, write_safetensors
+from hyper_bids.weights.published import PUBLISHED, Published, published_as
 
 
 def list_published() -> list[str]:
@@ -60,16 +62,19 @@ def inspect_file(path: Path) -> dict[str, Any]:
     if not files or Path(path).is_dir():
         raise MissingFiles(f"{path} is no file.")
     sums = {file.name: checksum(file) for file in files}
-    architecture = architecture_of(path)
+    own = _own_format(path)
+    weights = None if own else read_weights(path)
+    architecture = own or weights.architecture
+    names = [name for name, network in FEATURES.items() if network.architecture == architecture]
     found: dict[str, Any] = {
         "File": str(path),
         "Bytes": sum(file.stat().st_size for file in files),
         "SHA256": next(iter(sums.values())) if len(sums) == 1 else sums,
-        "Network": architecture,
-        **_generator_of(path),
+        "Network": names[0] if names else architecture,
+        "Option": "--features" if names else "--generator",
+        **(_features_of(names[0], weights) if names else _generator_of(path)),
     }
-    if architecture not in ("onnx", "eigenface"):
-        weights = read_weights(path)
+    if weights is not None:
         found |= {
             "Layout": weights.origin,
             "Arrays": len(weights.arrays),
@@ -79,6 +84,27 @@ def inspect_file(path: Path) -> dict[str, Any]:
             "Notes": list(dict.fromkeys((*found["Notes"], *weights.notes))),
         }
     return found | _publication(files[0], sums[files[0].name])
+
+
+def _own_format(path: Path) -> str | None:
+    """Name the formats that are no weights of a network known here: an eigenface file of hyper's, or ONNX."""
+    return "eigenface" if is_eigenface(path) else "onnx" if is_onnx(path) else None
+
+
+def _features_of(name: str, weights: Weights) -> dict[str, Any]:
+    """What the feature network made of a file says of itself."""
+    network = FEATURES[name]
+    try:
+        features = make_features(name, weights)
+    except UsageError as error:  # without the layer that the papers use
+        return {"Notes": [str(error)]}
+    return {
+        "Layer": network.layer,
+        "Features": features.n_features,
+        "Input": features.preparation.describe(),
+        "Layers": list(features.layers),
+        "Notes": [],
+    }
 
 
 def _publication(path: Path, sha256: str) -> dict[str, Any]:
@@ -165,7 +191,7 @@ def convert_file(path: Path, out: Path, member: str | None = None) -> str:
         raise UsageError(f"--out {out}: the file is safetensors, call it {out.with_suffix('.safetensors').name}.")
     if out.exists() and out.resolve() == Path(path).resolve():
         raise UsageError(f"--out {out} is the input itself.")
-    if weight_files(path) and architecture_of(path) in ("onnx", "eigenface"):
+    if weight_files(path) and _own_format(path):
         raise UsageError(f"{path} is of hyper's own or a neutral format already; there is nothing to convert.")
     weights = read_weights(path, member=member)
     with writing(out):
@@ -182,7 +208,7 @@ def fetch_file(
 
     Parameters
     ----------
-    what : a key of `hyper_bids.generate.published.PUBLISHED`, or an address
+    what : a key of `hyper_bids.weights.published.PUBLISHED`, or an address
     out : folder, or name of the file
     url : the address of a published file, from its authors' page
     sha256 : what it should be; None: what is known of the published file

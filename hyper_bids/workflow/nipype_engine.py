@@ -2,9 +2,10 @@
 
 What was measured with nipype 1.11 and is dealt with here: its default cache key
 misses changed content (``hash_method = content``); code is not hashed (the version is
-an input); MultiProc waits for ever when a worker is killed (`SurvivingPlugin`); fork
-hangs once the parent used threads (forkserver); it polls every 2 s (0.05 s here); it
-looks up a telemetry host when the first node is made (NIPYPE_NO_ET).
+an input); MultiProc waits for ever when a worker is killed (`SurvivingPlugin`); the
+plugins of schedulers fail over their own crash report when a job is (`ReportingPlugin`);
+fork hangs once the parent used threads (forkserver); it polls every 2 s (0.05 s here);
+it looks up a telemetry host when the first node is made (NIPYPE_NO_ET).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import threading
-import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -31,17 +32,25 @@ from nipype.interfaces.base import DynamicTraitedSpec, Str, TraitedSpec, traits
 from nipype.interfaces.base.core import SimpleInterface
 from nipype.interfaces.io import add_traits
 from nipype.pipeline import engine
+from nipype.pipeline.plugins.base import DistributedPluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
 from hyper_bids.derivatives.tree import intact
-from hyper_bids.errors import ERRORS, HyperError, UsageError, WorkerKilled, did_you_mean
-from hyper_bids.workflow.execute import execute, read_error, read_outputs, record_error
+from hyper_bids.errors import ERRORS, HyperError, OutputNotWritable, UsageError, WorkerKilled, did_you_mean
+from hyper_bids.workflow.execute import ERROR, OUTPUTS, execute, read_error, read_outputs, record_error, remove
 from hyper_bids.workflow.plan import Output, Step, check_plan, descendants
 
 WORKFLOW = "hyper"
 POLL_SECONDS = 0.05
 PRELOAD = ["hyper_bids.workflow.nipype_engine", "hyper_bids.workflow.steps", "numpy", "pandas", "nibabel"]
 """Imported once in the fork server, so that workers start at once."""
+
+RESULT = "result_*.pklz"
+MARKS = ("_0x*.json", RESULT)
+"""nipype's own files of a finished step; without them it is run again."""
+
+SPARE = ("_node.pklz", "_inputs.pklz")
+"""Files of nipype's that nothing reads once a step has finished."""
 
 Progress = Callable[[Step, str], None]
 
@@ -171,8 +180,10 @@ class SurvivingPlugin(MultiProcPlugin):
     def _killed(self, taskid: int) -> dict[str, Any]:
         node = self._jobs[taskid][0]
         error = WorkerKilled(
-            f"the worker was killed twice, probably for want of memory (it had announced {node.mem_gb:.1f} GB). "
-            "Give the job more memory, or run fewer processes at once with --n-cpus."
+            f"the worker was killed twice, probably for want of memory (it had asked for {node.mem_gb:.1f} GB of the "
+            f"{self.memory_gb:.1f} GB that all processes may use). Give the job more memory (--mem of the scheduler, "
+            f"--memory of docker), or run fewer processes at once: --n-cpus {max(1, self.processors // 2)} instead of "
+            f"{self.processors}, or a smaller --mem."
         )
         record_error(Path(node.output_dir()), error)
         return {"result": None, "traceback": [str(error)], "taskid": taskid}
@@ -180,6 +191,28 @@ class SurvivingPlugin(MultiProcPlugin):
     def _clear_task(self, taskid: int) -> None:
         self._task_obj.pop(taskid, None)
         self._jobs.pop(taskid, None)
+
+
+class ReportingPlugin:
+    """What a plugin of nipype's that sends steps to a scheduler lacks: the words of a step, or of its killed job.
+
+    nipype's own crash report adds a list to a text where a job left no result, and ends the run.
+    """
+
+    def _report_crash(self, node: Any, result: dict[str, Any] | None = None) -> str:
+        folder = Path(node.output_dir())
+        if read_error(folder) is None:
+            said = "".join((result or {}).get("traceback") or "").strip().splitlines()
+            options = self.plugin_args.get("sbatch_args") or self.plugin_args.get("qsub_args")
+            asked = f"; the scheduler was asked for {options!r}" if options else ""
+            error = WorkerKilled(
+                f"its job ended without a result, probably killed for want of memory (the step needs about "
+                f"{node.mem_gb:.1f} GB{asked}). Ask for more memory or time in --nipype-plugin-file (plugin_args: "
+                f"sbatch_args or qsub_args) and give the same command again. The scheduler's own words are in "
+                f"{folder.parent / 'batch'}; nipype's: {said[-1].strip() if said else 'none'}"
+            )
+            record_error(folder, error)
+        return str(folder / ERROR)
 
 
 @dataclass(frozen=True)
@@ -219,7 +252,7 @@ def run(
     work_dir : folder that keeps the steps' folders between runs
     n_procs, memory_gb : limits for all steps together
     plugin, plugin_args : a nipype plugin instead of our own MultiProc
-    progress : called with a step and ``start``, ``end`` or ``exception``
+    progress : called with a step and ``start``, ``end``, ``reused`` (finished in an earlier run) or ``exception``
 
     Returns
     -------
@@ -230,13 +263,22 @@ def run(
     work_dir = Path(work_dir).absolute()
     folders = {step.name: work_dir / WORKFLOW / step.name for step in steps}
     for step in steps:
-        _forget_if_damaged(folders[step.name])
+        _forget_if_damaged(folders[step.name], step)
+    earlier = {step.name: _when_finished(folders[step.name]) for step in steps}
     _configure(work_dir, stop_on_first_crash, debug)
     workflow = _workflow(steps, work_dir)
     named = {step.name: step for step in steps}
 
     def report(node: Any, status: str) -> None:
-        if progress is not None and node.name in named:
+        if node.name not in named:
+            return
+        folder = folders[node.name]
+        if status == "end":
+            for spare in SPARE:
+                (folder / spare).unlink(missing_ok=True)
+            if earlier[node.name] is not None and _when_finished(folder) == earlier[node.name]:
+                status = "reused"
+        if progress is not None:
             progress(named[node.name], status)
 
     broke: Exception | None = None
@@ -318,7 +360,7 @@ def _run_workflow(
     if plugin not in (None, "MultiProc"):
         # nipype's SLURM plugin asks for it, and a batch job may have none
         os.environ.setdefault("LOGNAME", os.environ.get("USER", "hyper"))
-        workflow.run(plugin=plugin, plugin_args=arguments)
+        workflow.run(plugin=_foreign_plugin(plugin, arguments))
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
@@ -334,28 +376,65 @@ def _run_workflow(
     workflow.run(plugin=SurvivingPlugin(plugin_args=arguments))
 
 
-def _forget_if_damaged(folder: Path) -> None:
-    """Make nipype recompute a step whose output files were deleted by hand."""
-    if not folder.is_dir():
+def _foreign_plugin(name: str, arguments: dict[str, Any]) -> Any:
+    """Return one of nipype's plugins; one that sends steps elsewhere learns to report killed jobs."""
+    from nipype.pipeline import plugins
+
+    own = getattr(plugins, f"{name}Plugin")
+    if issubclass(own, DistributedPluginBase):
+        own = type(f"Reporting{name}Plugin", (ReportingPlugin, own), {})
+    return own(plugin_args=arguments)
+
+
+def _forget_if_damaged(folder: Path, step: Step) -> None:
+    """Make nipype recompute a step that is not as it was left: by hand, by a crash, in another place, by others."""
+    if not os.path.lexists(folder):
         return
-    (folder / "error.json").unlink(missing_ok=True)
-    outputs = read_outputs(folder)
-    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])) or not _result_readable(folder):
-        for mark in [*folder.glob("_0x*.json"), *folder.glob("result_*.pklz")]:
-            mark.unlink()
+    if not folder.is_dir():
+        raise OutputNotWritable(
+            f"{folder} is a file, and the step needs a folder there. Move it away, or choose another work folder "
+            "with -w."
+        )
+    remove(folder / ERROR)
+    outputs = read_outputs(folder, step.stamp())
+    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])) or not _result_whole(folder, outputs):
+        for mark in (mark for pattern in MARKS for mark in folder.glob(pattern)):
+            remove(mark)
 
 
-def _result_readable(folder: Path) -> bool:
-    """Whether nipype's own record of the step was written to its end."""
-    records = list(folder.glob("result_*.pklz"))
-    try:
-        for record in records:
-            with gzip.open(record) as stream:
-                while stream.read(1 << 16):
-                    pass
-    except (OSError, EOFError, zlib.error):
+def _result_whole(folder: Path, outputs: dict[str, Path]) -> bool:
+    """Whether nipype's own record of the step can be read, and names the same files as ours.
+
+    It names them by absolute paths: in a copied work folder those of the original, which may have changed since.
+    """
+    records = list(folder.glob(RESULT))
+    if len(records) != 1:
         return False
-    return bool(records)
+    try:
+        with gzip.open(records[0]) as stream:
+            made = pickle.load(stream).outputs
+        return all(os.path.samefile(getattr(made, name), output) for name, output in outputs.items())
+    except Exception:  # unpickling what a crash or another version left can raise anything; all mean: make it again
+        return False
+
+
+def _when_finished(folder: Path) -> tuple[int, int] | None:
+    """Say which writing of a step's outputs this is, or None where there is none."""
+    try:
+        state = (folder / OUTPUTS).stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
+
+
+def _error(step: Step, left: dict[str, str]) -> HyperError:
+    """Return the error that a step left; memory that was refused is told as a killed worker is."""
+    if left["class"] == MemoryError.__name__:
+        return WorkerKilled(
+            f"there was not enough memory ({left['message']}; the step had asked for {step.mem_gb:.1f} GB). Give the "
+            "job more memory, or run fewer processes at once with --n-cpus."
+        )
+    return ERRORS.get(left["class"], HyperError)(left["message"])
 
 
 def _collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None) -> Finished:
@@ -363,7 +442,7 @@ def _collect(steps: list[Step], folders: dict[str, Path], broke: Exception | Non
     for step in steps:
         left = read_error(folders[step.name])
         if left is not None:
-            error = ERRORS.get(left["class"], HyperError)(left["message"])
+            error = _error(step, left)
             failures.append(Failure(step, error, left["traceback"]))
     if broke is not None and not failures:
         raise HyperError(f"The workflow engine failed: {broke}") from broke

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
 from hyper_bids.derivatives.tree import publish
-from hyper_bids.derivatives.write import write_text
+from hyper_bids.derivatives.write import remove_unfinished, write_text
 from hyper_bids.errors import HyperError, Locked, OutputNotWritable, UsageError, listing
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput
@@ -24,7 +23,9 @@ from hyper_bids.workflow.lock import ParticipantLocks
 from hyper_bids.workflow.memory import check_memory
 from hyper_bids.workflow.participant_plan import ParticipantPlan, plan_participant
 from hyper_bids.workflow.plan import Step
+from hyper_bids.workflow.progress import Progress, memory_in_use
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
+from hyper_bids.workflow.work_folder import claim
 
 
 def run_participants(
@@ -47,13 +48,16 @@ def run_participants(
     read_plugin(execution)
     locks = ParticipantLocks()
     try:
-        loaded = load(bids_dir, settings, execution, journal)
+        with journal.following(lambda: ("reading and checking the input", "")):
+            loaded = load(bids_dir, settings, execution, journal)
         if execution.mem_mb is not None:
             for tasks in loaded.tasks.values():
                 check_memory(tasks, settings, limits(execution)[1])
         if execution.dry_run:
             describe(loaded, output_dir, settings, *limits(execution))
             return exit_code(loaded.errors, len(loaded.tasks))
+        for notice in claim(work_dir, bids_dir):
+            journal.warn(notice)
         _take_locks(loaded, locks, output_dir, work_dir, journal)
         return _process(loaded, output_dir, work_dir, settings, execution, journal, command)
     finally:
@@ -67,6 +71,7 @@ def _take_locks(
     for participant in list(loaded.tasks):
         try:
             locks.take(participant, work_dir / "locks", output_dir / "logs" / f"sub-{participant}")
+            remove_unfinished(output_dir, f"sub-{participant}")
         except Locked as error:
             del loaded.tasks[participant]
             loaded.errors[participant] = error
@@ -178,28 +183,30 @@ def _run(
             f"{memory_gb:.1f} GB; they are run one at a time."
         )
     journal.say(f"{len(steps)} steps on {n_procs} processes, at most {memory_gb:.1f} GB")
-    done = Counter()
+    done = Progress(steps, n_procs, memory_gb)
 
     def progress(step: Step, status: str) -> None:
-        if status != "start":
-            done["steps"] += 1
-            word = "" if status == "end" else " FAILED"
-            journal.say(f"[{done['steps']}/{len(steps)}] {step.label}{word}", owner[step.name])
-            if status == "end" and {"facts", "summary"} & set(step.outputs):
+        if status == "start":
+            done.start(step.name)
+            journal.note(f"begins: {step.label}", owner[step.name])
+        else:
+            _count(done, step, status, journal, owner[step.name])
+            if status != "exception" and {"facts", "summary"} & set(step.outputs):
                 _say_facts(step, read_outputs(work_dir / nipype_engine.WORKFLOW / step.name), journal, owner[step.name])
 
     plugin, plugin_args = read_plugin(execution)
-    finished = nipype_engine.run(
-        steps,
-        work_dir,
-        n_procs=n_procs,
-        memory_gb=memory_gb,
-        plugin=plugin,
-        plugin_args=plugin_args,
-        stop_on_first_crash=execution.stop_on_first_crash,
-        progress=progress,
-        debug=execution.debug,
-    )
+    with journal.following(lambda: done.describe(memory_in_use())):
+        finished = nipype_engine.run(
+            steps,
+            work_dir,
+            n_procs=n_procs,
+            memory_gb=memory_gb,
+            plugin=plugin,
+            plugin_args=plugin_args,
+            stop_on_first_crash=execution.stop_on_first_crash,
+            progress=progress,
+            debug=execution.debug,
+        )
     errors: dict[str, HyperError] = {}
     for failure in finished.failures:
         participant = owner[failure.step.name]
@@ -227,6 +234,19 @@ def _run(
             errors[participant] = HyperError(f"sub-{participant} was not finished: another step had failed before.")
             errors[participant].exit_code = 1
     return errors, _broken_decoders(plans, [failure.step.name for failure in finished.failures])
+
+
+def _count(done: Progress, step: Step, status: str, journal: Journal, participant: str) -> None:
+    """Count a step that ended, say so, and log how long it took."""
+    if status == "exception":
+        done.fail(step.name)
+        word, took = " FAILED", "failed"
+    else:
+        seconds = done.end(step.name)
+        reused = status == "reused" or seconds is None
+        word, took = (", reused", "kept from an earlier run") if reused else ("", f"took {seconds:.1f} s")
+    journal.step(f"[{done.n_done}/{done.n_steps}] {step.label}{word}", participant)
+    journal.note(f"{step.label}: {took}; {memory_in_use():.1f} GB in use", participant)
 
 
 def _broken_decoders(plans: dict[str, ParticipantPlan], failed: list[str]) -> dict[str, set[str]]:
@@ -305,8 +325,8 @@ def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> N
 
 
 def write_citation(output_dir: Path, plan: ParticipantPlan, work_dir: Path) -> None:
-    """Write logs/CITATION.md, the methods text of what ran."""
-    from hyper_bids.report.methods import methods_text
+    """Write logs/CITATION.md, the methods text of what ran, and its references as logs/CITATION.bib."""
+    from hyper_bids.report.methods import methods_bibtex, methods_text
     from hyper_bids.workflow import files
     from hyper_bids.workflow.nipype_engine import WORKFLOW
 
@@ -318,6 +338,7 @@ def write_citation(output_dir: Path, plan: ParticipantPlan, work_dir: Path) -> N
             facts.append(files.load_json(made[source.name]))
     context = report.params["context"]
     write_text(output_dir / "logs" / "CITATION.md", methods_text(context["settings"], facts, context))
+    write_text(output_dir / "logs" / "CITATION.bib", methods_bibtex(context["settings"], facts, context))
 
 
 def _clean(work_dir: Path, plans: list[ParticipantPlan]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CODEC = "jpeg"
 """Complexity is the size of the compressed file: of JPEG, as DAND's."""
 
-NOT_COVARIATES = ("filename", "split")
+NOT_COVARIATES = ("filename", "mask_file", "split")
 """Columns of stimuli.tsv that say nothing about what is seen."""
 
 

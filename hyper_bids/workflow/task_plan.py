@@ -16,12 +16,14 @@ import numpy as np
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import checksum
 from hyper_bids.derivatives.write import write_npz
+from hyper_bids.evaluate.image_protocols import PROTOCOLS
 from hyper_bids.generate import BY_CONTENT, architecture_of, built_in, make_generator, needs_weights, weight_files
 from hyper_bids.inputs.atlas import atlas_files, parse_roi
 from hyper_bids.inputs.attributes import read_directions
 from hyper_bids.inputs.confounds import sidecar
 from hyper_bids.inputs.grey_matter import find_grey_matter
 from hyper_bids.inputs.locate import stimuli_folders
+from hyper_bids.inputs.mask_files import find_masks
 from hyper_bids.inputs.masks import check_user_mask
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.inputs.response_maps import ResponseMap
@@ -29,10 +31,13 @@ from hyper_bids.inputs.task import TaskInput
 from hyper_bids.inputs.volumes import read_header
 from hyper_bids.settings import Settings, identity_of, replace
 from hyper_bids.workflow import files
+from hyper_bids.workflow.feature_networks import chosen_in, identity
+from hyper_bids.workflow.latent_encoders import dand_weights, feature_network, wanted_features
 from hyper_bids.workflow.memory import (
     LEAST_GB,
     PARAMETRIC_PARTS,
     decode_memory,
+    features_memory,
     fit_memory,
     n_passes,
     parametric_memory,
@@ -108,6 +113,8 @@ class TaskPlan:
         self.cross_validate = settings.inputs.cross_validate
         self.generator, self.generator_notice = choose_generator(task, settings)
         self.parametric = settings.glm.glm == "parametric"
+        self.features = chosen_in(settings)
+        self.masks: dict[str, str] = {}
 
     def name(self, *parts: str) -> str:
         return node(f"sub_{self.task.participant}", self.task.task, *parts)
@@ -178,18 +185,25 @@ class TaskPlan:
             self._add_trial_responses()
 
     def _add_encoder(self) -> None:
-        inputs = self.settings.inputs
+        inputs, weights = self.settings.inputs, self.settings.generate.weights
         images = {label: str(path) for label, path in sorted(self.task.image_files.items())}
+        needs, read = {}, {}
+        if inputs.encoder == "dand":
+            network = feature_network(self.features, wanted_features(dand_weights(weights))[0])
+            needs, read = {"features": network.params(self.device)}, identity([network])
+        if inputs.encoder in ("dand", "vaegan"):
+            needs |= {"weights": _text(weights), "device": self.device}
+            read |= {"weights": _weights_digest(weights)}
         name = self._add(
             self.name("encode"), "encode_stimuli", f"latents of the stimuli by {inputs.encoder}",
             inputs={"trials": self.trials},
             params={
                 "encoder": inputs.encoder, "n_components": inputs.n_components, "image_size": inputs.image_size,
-                "images": images,
+                "images": images, **needs,
             },
-            identity=fingerprints(Path(path) for path in images.values()),
+            identity={**fingerprints(Path(path) for path in images.values()), **read},
             outputs=("latents", "weights", "facts"),
-            mem_gb=1.0,
+            mem_gb=1.0 + features_memory([item.file for item in self.features] if "features" in needs else []),
         )  # fmt: skip
         self.latents = Output(name, "latents")
 
@@ -352,6 +366,21 @@ class TaskPlan:
                 outputs=("facts", "tree"),
                 mem_gb=LEAST_GB + 0.6,
             )  # fmt: skip
+        if not self.task.maps:
+            self._add_carpet()
+
+    def _add_carpet(self) -> None:
+        """One run as a picture: the file is read once more, so only the first run's is."""
+        recordings = self.task.recordings
+        self._add(
+            self.name("carpet"), "draw_carpet", f"carpet plot of {recordings[0].label}",
+            inputs={"grid": Output(self.name("pool"), "grid"), "voxels": Output(self.name("select"), "voxels")},
+            params={
+                "recording": self._recording(recordings[0], "bold", "confounds"), "n_recordings": len(recordings),
+                "scope": self.scope,
+            },
+            outputs=("tree",),
+        )  # fmt: skip
 
     def _selection(self) -> dict[str, Any]:
         select = self.settings.select
@@ -420,6 +449,7 @@ class TaskPlan:
         paths = {label: str(path) for label, path in self.task.image_files.items() if label in self._tested()}
         digests = fingerprints(Path(path) for path in paths.values())
         attributes = [os.path.abspath(path) for path in self.settings.evaluate.attributes]
+        networks = [item.params(self.device) for item in self.features]
         extra: dict[str, Any] = {"decoder_facts": Output(decoded, "facts")}
         if self.cross_validate:
             null = self._add(
@@ -428,8 +458,9 @@ class TaskPlan:
                 params={
                     **chosen, **self._selection(), "n_permutations": self.settings.evaluate.n_permutations,
                     "picture": picture, "stimulus_paths": paths, "attributes": attributes, "device": self.device,
+                    "features": networks,
                 },
-                identity={**digests, **fingerprints(Path(path) for path in attributes)},
+                identity={**digests, **fingerprints(Path(path) for path in attributes), **identity(self.features)},
                 outputs=("draws", "further", "facts"),
                 mem_gb=memory + 1.0,
             )  # fmt: skip
@@ -466,11 +497,28 @@ class TaskPlan:
                 "decoder": decoder, "protocol": self.settings.evaluate.protocol, **self._audited(),
                 "cross_validated": bool(self.cross_validate), "picture": picture,
                 "declaration": self.task.declaration, "stimulus_paths": paths,
-                "attributes": attributes,
+                "attributes": attributes, "features": networks, "masks": self.masks,
                 "n_permutations": self.settings.evaluate.n_permutations, "scope": self.scope,
                 "provenance": self.provenance(*sections, "generate", "evaluate", decoder=decoder),
             },
-            identity={**digests, **fingerprints(Path(path) for path in attributes)},
+            identity={
+                **digests, **fingerprints(Path(path) for path in [*attributes, *self.masks.values()]),
+                **identity(self.features),
+            },
+            outputs=("tree",),
+            mem_gb=1.2 + features_memory([item.file for item in self.features]),
+        )  # fmt: skip
+        null_draws = {"draws": extra["draws"]} if "draws" in extra else {}
+        self._add(
+            self.name("figures", model), "draw_evidence", f"figures of {decoder}",
+            inputs={**predictions, **weights, **null_draws, "scores": Output(self.name("evaluate", model), "tree")},
+            params={
+                "decoder": decoder, "cross_validated": bool(self.cross_validate), "picture": picture,
+                "declaration": self.task.declaration, "stimulus_paths": paths,
+                "n_permutations": self.settings.evaluate.n_permutations,
+                "seed": self.settings.evaluate.random_seed, "scope": self.scope,
+            },
+            identity=digests,
             outputs=("tree",),
             mem_gb=1.2,
         )  # fmt: skip
@@ -483,7 +531,8 @@ class TaskPlan:
             "recordings": [self._recording(item, "confounds") for item in self.task.recordings],
             "tuning": {
                 "select": select.select, "mask": select.mask is not None, "roi": select.roi is not None,
-                "encoder": self.settings.inputs.encoder, "parameters": bool(self.settings.decode.parameters),
+                "encoder": None if self.settings.inputs.encoder == "vaegan" else self.settings.inputs.encoder,
+                "parameters": bool(self.settings.decode.parameters),
             },
         }  # fmt: skip
 
@@ -492,14 +541,14 @@ class TaskPlan:
         return set(samples.loc[samples["split"] != "train", "stimulus_id"])
 
     def check_named(self) -> None:
-        """Find out before the GLM whether generator, attributes and mask fit this task.
+        """Find out before the GLM whether generator, attributes and masks fit this task.
 
         Raises
         ------
         HyperError
         """
         n_latents = self.task.n_latents
-        if self.generator is not None and self.task.latents is not None:
+        if self.generator is not None and self.settings.inputs.encoder not in ("eigenface", "identity"):
             make_generator(
                 self.generator,
                 space=self.task.space,
@@ -510,6 +559,11 @@ class TaskPlan:
                 **_generator_options(self.settings),
             )
         read_directions([Path(path) for path in self.settings.evaluate.attributes], n_latents)
+        folders = stimuli_folders(self.dataset.root, self.settings.inputs.overlay)
+        protocol = PROTOCOLS.get(self.settings.evaluate.protocol or "")
+        if protocol is not None and protocol.masked:
+            found = find_masks(self.task.stimuli, sorted(self._tested()), folders)
+            self.masks = {label: str(path) for label, path in found.items()}
         header = read_header(self.task.reference)
         if self.settings.select.mask is not None:
             check_user_mask(self.settings.select.mask, header.shape[:3], header.affine)
@@ -591,7 +645,7 @@ def choose_generator(task: TaskInput, settings: Settings) -> tuple[str | None, s
         )
     if not built_in(declared):
         return None, f"No pictures: generator {declared!r} of latent space {task.space} is not built in."
-    if needs_weights(declared) and weights is None and settings.inputs.encoder is None:
+    if needs_weights(declared) and weights is None and settings.inputs.encoder != "eigenface":
         return None, f"No pictures: generator {declared} of latent space {task.space} needs --weights."
     return declared, ""
 

@@ -4,9 +4,9 @@
       -> build_designs -> find_voxels -> fit_run (each run) -> pool_runs         responses of single trials, or
       -> build_parametric_designs -> find_voxels -> add_runs -> solve_parametric  one model over all runs, or
       -> read_responses                                                           maps that exist
-      -> select_voxels -> measure_reliability
+      -> select_voxels -> measure_reliability, draw_carpet
       -> decode_latents | decode_parametric -> refit_null -> [draw_learning_curve]
-           -> reconstruct -> evaluate                                             (each decoder)
+           -> reconstruct -> evaluate -> draw_evidence                            (each decoder)
       -> report_participant
 
 Each takes files and JSON-ready parameters, writes under ``out_dir`` and returns its
@@ -19,6 +19,7 @@ from hyper_bids.workflow.steps.decoding import decode_latents, decode_parametric
 from hyper_bids.workflow.steps.designs import build_designs
 from hyper_bids.workflow.steps.encoding import encode_stimuli
 from hyper_bids.workflow.steps.evaluation import evaluate
+from hyper_bids.workflow.steps.figures import draw_carpet, draw_evidence
 from hyper_bids.workflow.steps.given import read_responses
 from hyper_bids.workflow.steps.null import refit_null
 from hyper_bids.workflow.steps.parametric import add_runs, build_parametric_designs, solve_parametric
@@ -34,6 +35,8 @@ __all__ = [
     "build_parametric_designs",
     "decode_latents",
     "decode_parametric",
+    "draw_carpet",
+    "draw_evidence",
     "draw_learning_curve",
     "encode_stimuli",
     "evaluate",

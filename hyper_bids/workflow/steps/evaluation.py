@@ -13,10 +13,12 @@ from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.feature_scores import FeaturesOfShown, described, metric_features
 from hyper_bids.workflow.steps.further import Further
 from hyper_bids.workflow.steps.nuisances import nuisances_of
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 from hyper_bids.workflow.steps.pictures import shown_pictures
+from hyper_bids.workflow.steps.protocols import Pictures, read_masks, write_protocols
 
 
 def evaluate(
@@ -28,11 +30,13 @@ def evaluate(
     further: Path | None = None, other_spaces: Path | None = None,
     trials: Path | None = None, recordings: Sequence[Mapping[str, Any]] = (),
     same_content: Sequence[str] | None = None, tuning: Mapping[str, Any] | None = None,
+    features: Sequence[Mapping[str, Any]] = (), masks: Mapping[str, str] | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
     ``trials`` (all events), ``recordings`` (with their confounds), ``same_content`` (what was found when pictures
-    were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits.
+    were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits. ``features``
+    are the networks that were asked for, ``masks`` the files of the stimuli's background masks.
 
     Output: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables).
     """
@@ -49,7 +53,7 @@ def evaluate(
     trained = held["trained"].tolist()
     training = space.rows(trained)
     references = {"distribution": declaration.get("Distribution"), "training_latents": training}
-    compared, recon = None, None
+    compared, recon, of_features, extractor = None, None, None, None
     shown: dict[str, np.ndarray] = {}
     if pictures is not None:
         drawn = files.load_arrays(pictures)
@@ -61,6 +65,13 @@ def evaluate(
             references["ceiling"] = {"image": compare_images(shown, Images(drawn["ceiling"], labels))}
             references["zero"] = {"image": luminance_at(drawn["zero"])}
             references["random"] = {"image": luminance_at(drawn["random"])}
+            extractor = metric_features(features)
+        if extractor is not None:
+            seen = FeaturesOfShown(extractor, shown)
+            of_features = seen.compare(dict(zip(labels, drawn["recon"], strict=True)))
+            references["ceiling"]["feature"] = seen.compare(dict(zip(labels, drawn["ceiling"], strict=True)))
+            for kind in ("zero", "random"):
+                references[kind]["feature"] = extractor.features(drawn[kind])
     decoded = Decoded(
         predicted=values,
         stimuli=tuple(table["stimulus_id"]),
@@ -68,9 +79,13 @@ def evaluate(
         folds=tuple(table["fold"]) if cross_validated else None,
         n_repeats=table["n_repeats"].to_numpy(int),
         images=compared,
+        features=of_features,
         directions=attribute_directions(picture, attributes, space.n_latents),
     )
-    refits = Refits(statistics=files.load_arrays(draws)) if draws is not None else None
+    null_said = files.load_json(null_facts) if null_facts is not None else {}
+    refits = None
+    if draws is not None:
+        refits = Refits(statistics=files.load_arrays(draws), untested=null_said.get("untested", {}))
     metrics, reasons = participant_metrics(decoded)
     stats = participant_stats(
         decoded,
@@ -82,12 +97,13 @@ def evaluate(
     tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     write_tsv(tree.path(where.name("metrics", ".tsv", **names)), metrics)
-    described = metrics_dictionary(metrics.columns, reasons)
+    entries = described(metrics_dictionary(metrics.columns, reasons), extractor)
     text = "scores of every test stimulus"
-    content = stamp.stamp(Description=text, TrialModel=files.load_json(decoder_facts)["trial_model"], **described)
+    content = stamp.stamp(Description=text, TrialModel=files.load_json(decoder_facts)["trial_model"], **entries)
     write_json(tree.path(where.name("metrics", ".json", **names)), content)
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
-    content = stamp.stamp(Description="every metric with its test", **stats_dictionary(stats.columns))
+    entries = described(stats_dictionary(stats.columns), extractor)
+    content = stamp.stamp(Description="every metric with its test", **entries)
     write_json(tree.path(where.name("stats", ".json", **names)), content)
     null = read_draws(files.load_arrays(further)) if further is not None else None
     known = files.load_table(stimuli)
@@ -100,12 +116,13 @@ def evaluate(
     if pictures is not None and "directions" in drawn:
         beside.closed_form(decoded, drawn["directions"], drawn["eigenvalues"])
     if recon is not None:
-        beside.protocol(protocol, shown, recon)
+        pairs = Pictures(shown, dict(zip(recon.stimuli, recon.pixels, strict=True)), read_masks(masks or {}))
+        write_protocols(beside, protocol, pairs, features)
     beside.covariates(decoded.tested, known, stimulus_paths)
     checks = _audits(
         decoded, held, files.load_json(decoder_facts), space.rows(trained), stats,
         shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
-        null_notices=files.load_json(null_facts)["notices"] if null_facts is not None else [],
+        null_notices=null_said.get("notices", []),
         nuisances=_nuisances(table, trials, recordings, cross_validated),
         same_content=same_content, tuning=tuning, seed=provenance["seed"],
         normal_prior=declaration.get("Distribution") == "normal",

@@ -1,4 +1,4 @@
-"""Tables beside metrics and stats: further tests, single latents, attributes, a paper's protocol."""
+"""Tables beside metrics and stats: further tests, single latents, attributes, covariates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hyper_bids.data import Images
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.derivatives.sidecars import Provenance, column
 from hyper_bids.derivatives.tree import Tree
@@ -46,7 +45,8 @@ class Further:
         self.tree, self.where, self.names, self.stamp = tree, where, dict(names), stamp
         self.null, self.n_permutations, self.seed = null, n_permutations, seed
 
-    def _write(self, suffix: str, table: pd.DataFrame, text: str, columns: Mapping[str, Any], **facts: Any) -> None:
+    def write(self, suffix: str, table: pd.DataFrame, text: str, columns: Mapping[str, Any], **facts: Any) -> None:
+        """Write a table and its JSON, in which ``columns`` describe it and ``facts`` say more."""
         write_tsv(self.tree.path(self.where.name(suffix, ".tsv", **self.names)), table)
         described = {name: columns[name] for name in table.columns if name in columns}
         content = self.stamp.stamp(Description=text, **facts, **described)
@@ -71,7 +71,7 @@ class Further:
             "chance": column("Chance", "expected without any information"),
             **_P,
         }
-        self._write("furtherstats", table, "tests beside those of stats.tsv", columns)
+        self.write("furtherstats", table, "tests beside those of stats.tsv", columns)
 
     def latents(self, decoded: Decoded) -> None:
         """Which single latents are decoded."""
@@ -84,7 +84,7 @@ class Further:
             **_CORRECTED,
         }
         table = latent_table(decoded, null=self.null, n_permutations=self.n_permutations, seed=self.seed)
-        self._write("latentstats", table, "every latent by itself", columns)
+        self.write("latentstats", table, "every latent by itself", columns)
 
     def attributes(self, decoded: Decoded, directions: Mapping[str, np.ndarray]) -> None:
         """Attributes with their corrections, and given each other."""
@@ -110,7 +110,7 @@ class Further:
             **_P,
             **_CORRECTED,
         }
-        self._write("attributestats", table, "attributes, corrected over them and given each other", columns)
+        self.write("attributestats", table, "attributes, corrected over them and given each other", columns)
 
     def closed_form(self, decoded: Decoded, directions: np.ndarray, eigenvalues: np.ndarray) -> None:
         """All directions that the generator's first layer gives (SeFa); a fixed split only."""
@@ -126,7 +126,7 @@ class Further:
             **_P,
             **_CORRECTED,
         }
-        self._write("closedformstats", table, "the generator's directions in closed form", columns)
+        self.write("closedformstats", table, "the generator's directions in closed form", columns)
 
     def classes(
         self, decoded: Decoded, stimuli: pd.DataFrame, trained: Sequence[str], training: np.ndarray
@@ -153,7 +153,7 @@ class Further:
             "accuracy_true": column("Ceiling", "the same by true latents"),
             **_P,
         }
-        self._write("classstats", found, "classes by the side of the border that a latent lies on", columns)
+        self.write("classstats", found, "classes by the side of the border that a latent lies on", columns)
 
     def spaces(self, decoded: Decoded, others: Mapping[str, np.ndarray]) -> None:
         """Which stimuli lie near each other, decoded, true and in other latent spaces; a fixed split only."""
@@ -172,30 +172,7 @@ class Further:
             "r": column("r", "Pearson correlation of the two stimulus x stimulus correlation-distance matrices"),
             **_P,
         }
-        self._write("spacestats", table, "similarity of latent spaces, by a Mantel test", columns)
-
-    def protocol(self, name: str | None, shown: Mapping[str, np.ndarray], recon: Images) -> None:
-        """Scores as a paper computes them."""
-        from hyper_bids.evaluate.image_protocols import PROTOCOLS, apply_protocol
-
-        if name is None or not shown:
-            return
-        parts = [
-            apply_protocol(PROTOCOLS[name], Images(shown[label][None], (label,)), recon.of([label])) for label in shown
-        ]
-        metrics = list(parts[0].scores)
-        table = pd.DataFrame({"stimulus_id": list(shown)})
-        for metric in metrics:
-            table[metric] = [float(part.scores[metric][0]) for part in parts]
-        columns = {"stimulus_id": column("Stimulus", "test stimulus")} | {
-            metric: column(metric, f"as in the protocol {name}") for metric in metrics
-        }
-        missing = dict(parts[0].missing)
-        self._write(
-            "protocolmetrics", table, f"scores by the protocol {name}", columns, ImageProtocol=dict(parts[0].protocol),
-            NotComputed=missing,
-        )  # fmt: skip
-
+        self.write("spacestats", table, "similarity of latent spaces, by a Mantel test", columns)
 
     def covariates(self, tested: tuple[str, ...], stimuli: pd.DataFrame, paths: Mapping[str, str]) -> None:
         """What is known of the test stimuli: their columns of stimuli.tsv, and complexity; for the group."""
@@ -210,7 +187,7 @@ class Further:
             said = f"size of the picture as {protocol['Codec']} ({protocol['Encoder']})"
             columns["complexity"] = column("Complexity", said, "bytes")
         text = "what is known of the test stimuli; the group correlates it with accuracy"
-        self._write("stimuluscovariates", table, text, columns, Complexity=dict(protocol))
+        self.write("stimuluscovariates", table, text, columns, Complexity=dict(protocol))
 
 
 def means_of(decoded: Decoded) -> np.ndarray:
@@ -222,7 +199,8 @@ def means_of(decoded: Decoded) -> np.ndarray:
 
 def groups_of(stimuli: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, list[Any]]:
     """Columns of stimuli.tsv that sort the candidates into groups: 2 to 10 different labels, every one shared."""
-    table = stimuli.set_index("stimulus_id").reindex(list(labels))
+    table = stimuli.set_index("stimulus_id").drop(columns=["filename", "mask_file"], errors="ignore")
+    table = table.reindex(list(labels))
     found = {}
     for name in table.columns:
         counts = table[name].value_counts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,4 +37,5 @@ def report_participant(
         reliability=[files.load_json(path) for path in reliability or []],
         encoding=[files.load_json(path) for path in encoding or []],
     )
+    shutil.rmtree(view)  # links into other stages' folders, as many as there are outputs
     return {"tree": tree.manifest()}

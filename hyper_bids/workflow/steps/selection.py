@@ -107,13 +107,22 @@ def select_voxels(
     facts = {
         "rule": select["select"], "score": name, "units": units, "n_inside": int(inside.sum()),
         "n_voxels": [int(mask.sum()) for mask in masks], "n_any": int(seen.sum()),
-        "n_all": int(masks.all(axis=0).sum()), "notices": notices,
+        "n_all": int(masks.all(axis=0).sum()), "regions": counted(select, responses.grid, seen), "notices": notices,
     }  # fmt: skip
     return {
         "voxels": files.save_array(out_dir / "voxels.npy", masks),
         "facts": write_json(out_dir / "facts.json", facts),
         "tree": tree.manifest(),
     }
+
+
+def counted(select: Mapping[str, Any], grid: VoxelGrid, seen: np.ndarray) -> list[dict[str, Any]] | None:
+    """Count the selected voxels in every region of the atlas of ``--roi``; None where there is none."""
+    if not select["roi"]:
+        return None
+    from hyper_bids.inputs.atlas import load_atlas, parse_roi, roi_counts
+
+    return roi_counts(seen, load_atlas(parse_roi(select["roi"])[0], grid)).to_dict("records")
 
 
 def _from_maps(maps: Mapping[str, np.ndarray], select: Mapping[str, Any], inside: np.ndarray) -> Any:
