@@ -302,7 +302,8 @@ FAULTS = {
     ),
     "one run, without the other set": Fault(one_run, 1, ("There is no train sample", "StimulusSplit")),
     "one run, folds over runs": Fault(
-        one_run, 1, ("needs at least 2 runs", "found: 1"), ("--cross-validate", "run"),
+        one_run, 65, ("sub-01", "--cross-validate run needs at least 2 runs", "found: 1"),
+        ("--cross-validate", "run", "--participant-label", "01"),
     ),
     "one test stimulus": Fault(events(one_test_stimulus), 0, ("one test stimulus (test1)", "no p-value")),
     "no repeats": Fault(events(no_repeats), 0, ("sub-01", "4 of 4 stimuli have one repeat and are left out")),

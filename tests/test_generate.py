@@ -42,9 +42,20 @@ def pggan_file(folder: Path, seed: int = 5) -> Path:
     return files.write_mxnet(folder / "w.params", files.mxnet_names(files.random_arrays(seed), "child"))
 
 
+def dand_file(folder: Path) -> Path:
+    """A random DAND: 5 latents, 7 features, 16 pixels."""
+    rng = np.random.default_rng(5)
+    shapes = {"pca.mean": (7,), "pca.components": (5, 7), "pca.scale": (5,)}
+    for i, (before, width) in enumerate([(7, 6), (6, 4), (4, 3)], start=1):
+        shapes |= {f"generator.layer{i}.weight": (before, width, 4, 4), f"generator.layer{i}.bias": (width,)}
+    arrays = {name: 0.3 * rng.standard_normal(shape) for name, shape in shapes.items()}
+    np.savez(folder / "w.npz", **arrays | {"pca.scale": np.ones(5)})
+    return folder / "w.npz"
+
+
 def network_file(name: str, folder: Path, request) -> Path:
-    if name == "pggan":
-        return pggan_file(folder)
+    if name in ("pggan", "dand"):
+        return {"pggan": pggan_file, "dand": dand_file}[name](folder)
     published = request.getfixturevalue("shared_data").parent / "fixtures" / PUBLISHED[name]
     if not published.is_file():
         pytest.skip(f"weight files of the real tools not found: {published}")
