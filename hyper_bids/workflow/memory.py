@@ -31,6 +31,19 @@ def features_memory(files: Sequence[str]) -> float:
     return max((FEATURE_COPIES * Path(file).stat().st_size / 2**30 + 0.2 for file in files), default=0.0)
 
 
+DRAWING_BYTES = 400
+"""Bytes per pixel that a network needs while it draws one image (1024 pixels: 0.35 GB measured), with a margin."""
+
+FURTHER_PICTURES = 140
+"""Pictures beside those of the test stimuli: of random latents, of zeros, of interpolations."""
+
+
+def picture_memory(n_tested: int, pixels: int) -> float:
+    """Predicted memory (GB) of drawing reconstructions, ceiling and baselines, and of holding them for the scores."""
+    held = 3 * (4 * n_tested + FURTHER_PICTURES)
+    return 1.2 + pixels**2 * (held + DRAWING_BYTES) / 2**30
+
+
 def _voxel_bound(task: TaskInput) -> int:
     """Voxels of the first run's mask, or as many as a brain may have."""
     if task.first.mask is not None:

@@ -42,6 +42,7 @@ from hyper_bids.workflow.memory import (
     n_passes,
     parametric_memory,
     parametric_passes,
+    picture_memory,
     pool_memory,
 )
 from hyper_bids.workflow.plan import Output, Source, Step
@@ -92,6 +93,7 @@ class TaskPlan:
         self.trees: list[Output] = []
         self.decoder_of: dict[str, str] = {}
         self.pictures: list[tuple[list[str], Output]] = []
+        self.pixels = 128  # height of the generator's images, once it is known
         self.scope = {
             "participant": task.participant, "task": task.task, "space": task.first.space,
             "resolution": task.first.resolution,
@@ -486,7 +488,7 @@ class TaskPlan:
                     "scope": self.scope, "provenance": self.provenance(*sections, "generate", decoder=decoder),
                 },
                 outputs=("pictures", "tree"),
-                mem_gb=1.2,
+                mem_gb=picture_memory(len(self._tested()), self.pixels),
             )  # fmt: skip
             extra["pictures"] = Output(drawn, "pictures")
             self.pictures.append(([self.task.task, model], extra["pictures"]))
@@ -506,7 +508,8 @@ class TaskPlan:
                 **identity(self.features),
             },
             outputs=("tree",),
-            mem_gb=1.2 + features_memory([item.file for item in self.features]),
+            mem_gb=picture_memory(len(self._tested()), self.pixels)
+            + features_memory([item.file for item in self.features]),
         )  # fmt: skip
         null_draws = {"draws": extra["draws"]} if "draws" in extra else {}
         self._add(
@@ -520,7 +523,7 @@ class TaskPlan:
             },
             identity=digests,
             outputs=("tree",),
-            mem_gb=1.2,
+            mem_gb=picture_memory(len(self._tested()), self.pixels),
         )  # fmt: skip
 
     def _audited(self) -> dict[str, Any]:
@@ -549,7 +552,7 @@ class TaskPlan:
         """
         n_latents = self.task.n_latents
         if self.generator is not None and self.settings.inputs.encoder not in ("eigenface", "identity"):
-            make_generator(
+            made = make_generator(
                 self.generator,
                 space=self.task.space,
                 n_latents=n_latents,
@@ -558,6 +561,7 @@ class TaskPlan:
                 device="cpu",
                 **_generator_options(self.settings),
             )
+            self.pixels = int(getattr(made, "resolution", self.pixels))
         read_directions([Path(path) for path in self.settings.evaluate.attributes], n_latents)
         folders = stimuli_folders(self.dataset.root, self.settings.inputs.overlay)
         protocol = PROTOCOLS.get(self.settings.evaluate.protocol or "")
