@@ -1,7 +1,8 @@
 """DAND against eigenface on portraits that neither was trained on, from each picture's own latents.
 
     python benchmarks/training.py                     exit 1 where DAND wins in no term
-    python benchmarks/training.py --pictures 400 --epochs 4 --out FOLDER
+    python benchmarks/training.py --out FOLDER                      keep the files; given again, only compare again
+    python benchmarks/training.py --out FOLDER --test-seed 6        the same networks on other test portraits
 
 Portraits of the built-in generator at 64 pixels; a feature network of VGG-Face's layout (Keras h5) and a loss network
 of VGG-16's (PyTorch), both an eighth as wide as the published ones and with seeded random weights, because the
@@ -10,6 +11,9 @@ of layer fc6 -> PCA; eigenface is the PCA of the same training pictures with as 
 portraits and draw them again. Terms, as METHODS section 6: Pearson's r over RGB pixels, SSIM of luminance, feature
 similarity 1 / (1 + d) in relu7 (d the Euclidean distance, in units of the mean distance between two test portraits);
 relu7 also of a second network with other random weights, which took no part in anything.
+
+The defaults are not the paper's settings and were found by trying: docs/generators.md lists every try, those that lost
+included. The first relu7 is of the network whose fc6 makes DAND's latents, which favours DAND.
 """
 
 from __future__ import annotations
@@ -118,12 +122,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--tests", type=int, default=200)
-    parser.add_argument("--components", type=int, default=64)
+    parser.add_argument("--test-seed", type=int, default=2, help="of the test portraits' latents")
+    parser.add_argument("--components", type=int, default=8)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--loss", nargs="*", default=[], metavar="TERM=WEIGHT")
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--loss", nargs="*", default=["adversarial=0.1", "pixel=4e-6"], metavar="TERM=WEIGHT")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder to keep (default: a temporary one)")
     asked = parser.parse_args()
@@ -147,7 +152,7 @@ def run(asked: argparse.Namespace, folder: Path) -> int:
     from hyper_bids.workflow.training import TrainingRequest, train
 
     trained_on = write_portraits(folder / "train", asked.pictures, seed=1)
-    test = write_portraits(folder / "test", asked.tests, seed=2)
+    test = write_portraits(folder / "test", asked.tests, seed=asked.test_seed)
     request = TrainingRequest(
         "dand", folder / "train", folder / "dand.safetensors",
         feature_weights=write_vggface(folder / "vggface.h5", 3), loss_weights_file=write_vgg16(folder / "vgg16.pth", 4),
