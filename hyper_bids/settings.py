@@ -275,8 +275,8 @@ class GenerateSettings:
 
     generator: str | None = option(
         None,
-        "pggan, vaegan, stylegan2, onnx, eigenface, identity, portrait, a weight FILE, package.module:Class or none "
-        "(default: the latent space's own, where that is built in or its weights are given)",
+        "pggan, vaegan, dand, stylegan2, onnx, eigenface, identity, portrait, a weight FILE, package.module:Class or "
+        "none (default: the latent space's own, where that is built in or its weights are given)",
     )
     weights: Path | None = option(
         None,

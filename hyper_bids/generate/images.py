@@ -54,7 +54,8 @@ def read_image(path: Path) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise MissingFiles(_too_large(path, str(error))) from error
     except UnidentifiedImageError as error:
-        raise MissingFiles(f"{path} is no image that can be read. Copy it again, or take it out of the table.") from error
+        words = "is no image that can be read. Copy it again, or take it out of the table."
+        raise MissingFiles(f"{path} {words}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise MissingFiles(f"{path} is no image that can be read: {error}. Copy it again.") from error
 
