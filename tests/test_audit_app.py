@@ -32,7 +32,7 @@ def test_on_miyawaki_chance_is_not_half_and_the_report_says_why(shared_data, tmp
     audit, page = decode(shared_data / "miyawaki", "prep", tmp_path / "out", tmp_path / "work", *words)
     found = audit["ChanceLevel"]
     assert found["Status"] == "NOTE" and 0.52 <= found["PairwiseAccuracyPermuted"] <= 0.62
-    assert "share structure" in page and "not 0.50" in page
+    assert "2 sets that never share a run" in page and "not 0.50" in page
     assert audit["ShuffledResponses"]["Status"] == "PASS" and audit["Novelty"]["Status"] == "N/A"
 
 
