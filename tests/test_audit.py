@@ -243,3 +243,12 @@ def test_sets_of_stimuli_that_never_share_a_run_are_named(honest):
     found = CHECKS["ChanceLevel"](Evidence(**{**honest, **change, "nuisances": {}}))
     assert "2 sets that never share a run" in found["Text"] and "X, plus, square" in found["Text"]
     assert found["Sets"] == [3, 2]
+
+
+def test_novelty_where_every_training_latent_is_the_test_stimulus(honest):
+    same = np.broadcast_to(honest["true"][0], honest["training"].shape)
+    rows = {name: honest[name][:1] for name in ("true", "predicted", "training_mean", "nearest", "stimuli")}
+    for folds in ([], ["1"]):
+        evidence = Evidence(**{**honest, **rows, "training": same, "folds": folds, "nuisances": {}})
+        found = CHECKS["Novelty"](evidence)
+        assert found["Status"] in ("PASS", "WARN") and "Curve" not in found

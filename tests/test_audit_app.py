@@ -28,10 +28,12 @@ def decode(folder, prep, out, work, *words):
 
 
 def test_on_miyawaki_chance_is_not_half_and_the_report_says_why(shared_data, tmp_path):
-    words = ("--cross-validate", "run", "--select", "all", "--n-permutations", "200", *QUICK)
+    # the protocol of the reference numbers in shared/data/README.md: its null mean is 0.58
+    protocol = ("--glm", "lsa", "--response", "beta", "--alphas", "1000")
+    words = ("--cross-validate", "run", "--select", "all", "--n-permutations", "200", *protocol, *QUICK)
     audit, page = decode(shared_data / "miyawaki", "prep", tmp_path / "out", tmp_path / "work", *words)
     found = audit["ChanceLevel"]
-    assert found["Status"] == "NOTE" and 0.52 <= found["PairwiseAccuracyPermuted"] <= 0.62
+    assert found["Status"] == "NOTE" and 0.54 <= found["PairwiseAccuracyPermuted"] <= 0.62
     assert "2 sets that never share a run" in page and "not 0.50" in page
     assert audit["ShuffledResponses"]["Status"] == "PASS" and audit["Novelty"]["Status"] == "N/A"
 

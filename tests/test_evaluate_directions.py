@@ -182,3 +182,11 @@ def test_spaces_with_the_same_neighbours_are_similar(rng):
     upper = np.triu_indices(16, 1)
     expected = np.corrcoef(np.corrcoef(true)[upper], np.corrcoef(turned)[upper])[0, 1]
     assert table["r"][1] == pytest.approx(expected) and (table["p_value"] == 0.01).sum() >= 1
+
+
+def test_classes_with_equal_means_have_no_direction(rng):
+    from hyper_bids.evaluate.direction_tests import class_table
+
+    labels = {"gender": ["f", "m"] * 4}
+    table = class_table(rng.standard_normal((8, 3)), rng.standard_normal((8, 3)), labels, np.ones((8, 3)), labels)
+    assert table.empty

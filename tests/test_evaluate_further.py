@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hyper_bids.data import Latents
 from hyper_bids.evaluate.attribute_tests import refitted_attribute_table
 from hyper_bids.evaluate.decoded import Decoded
-from hyper_bids.evaluate.further_refits import FurtherNull, read_draws
+from hyper_bids.evaluate.further_refits import FurtherNull, column_p, read_draws
 from hyper_bids.evaluate.further_tests import COLUMNS, further_tests, latent_table
 from hyper_bids.evaluate.identification import pairwise_accuracy
 from hyper_bids.evaluate.k_way import k_way_accuracy
 from hyper_bids.evaluate.rank_null import rank_sum_test
-from hyper_bids.workflow.steps.further import means_of
+from hyper_bids.workflow.steps.further import groups_of, means_of
 
 NAMES = tuple(f"s{i:02d}" for i in range(14))
 
@@ -112,3 +113,28 @@ def test_latents_are_tested_one_by_one(rng):
     table = latent_table(decoded_of(rng, 3.0), n_permutations=199)
     assert len(table) == 30 and (table["p_max"] >= table["p_value"] - 1e-12).all() and table["p_value"].max() < 0.1
     assert table["name"].iloc[-1] == "z0029"
+
+
+def test_a_draw_that_equals_the_observed_r_counts_although_draws_are_in_single_precision(rng):
+    latents = Latents(rng.standard_normal((4, 50)).astype(np.float32), NAMES[:4], "toy")
+    predicted = rng.standard_normal((8, 50))
+    decoded = Decoded(predicted, NAMES[:4] * 2, latents, tuple("aaaabbbb"))
+    null = FurtherNull(decoded.candidate_values, 8)
+    null.add(np.repeat(predicted[None], 20, axis=0), np.repeat(decoded.row_stimulus[None], 20, axis=0))
+    table = latent_table(decoded, null=read_draws(null.arrays()))
+    assert (table["p_value"] == 1).all() and (table["p_max"] == 1).all()
+
+
+def test_undefined_draws_count_as_extreme_in_the_maximum_too():
+    draws = np.full((100, 1), np.nan)
+    draws[:10] = 0.1
+    p, _, p_max = column_p(np.array([0.5]), draws)
+    assert p[0] == p_max[0] == pytest.approx(91 / 101)
+
+
+def test_labels_that_some_stimuli_lack_still_make_groups():
+    stimuli = pd.DataFrame({"stimulus_id": NAMES, "gender": ["m", "f"] * 6 + [None, "x"], "id": NAMES})
+    assert list(groups_of(stimuli, NAMES)) == ["gender"]
+    decoded = decoded_of(np.random.default_rng(0), 2.0)
+    table = further_tests(decoded, labels=groups_of(stimuli, NAMES), n_permutations=99)
+    assert table.set_index("test").loc["pairwise accuracy within gender", "p_value"] <= 0.05

@@ -75,10 +75,12 @@ def baselines(evidence: Evidence) -> Light:
     }
     own = errors["Decoder"]
     prior = "the prior" if evidence.normal_prior else "the training set"
+    dealt = errors["ShuffledResponses"]
+    exchanged = f"the predictions dealt to other stimuli {dealt:.4g}, " if np.isfinite(dealt) else ""
     text = (
         f"mean squared error {own:.4g}; predicting the training mean gives {errors['TrainingMean']:.4g}, zeros "
-        f"{errors['Zero']:.4g}, a random latent of {prior} {errors['RandomLatents']:.4g}, the predictions dealt to "
-        f"other stimuli {errors['ShuffledResponses']:.4g}, the training stimulus nearest to the prediction "
+        f"{errors['Zero']:.4g}, a random latent of {prior} {errors['RandomLatents']:.4g}, {exchanged}"
+        f"the training stimulus nearest to the prediction "
         f"{errors['NearestTrainingStimulus']:.4g}."
     )
     beaten = own < min(errors["Zero"], errors["TrainingMean"], errors["RandomLatents"])

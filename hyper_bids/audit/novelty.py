@@ -13,7 +13,7 @@ N_PERMUTATIONS = 999
 ALPHA = 0.05
 FEWEST_ROWS = 8
 MOST_ROWS = 500
-"""Test rows of the curve that are written into audit.json."""
+"""Test rows that the curve is made of."""
 
 RETRIEVAL = 0.5
 """Share of test rows from which predictions are called nearer to training than to the truth."""
@@ -34,23 +34,37 @@ def novelty(evidence: Evidence) -> Light:
     nearer = float((to_exemplar < to_truth).mean())
     text = f"for {100 * nearer:.0f} % of test rows a training stimulus is nearer to the prediction than the true one"
     figures = {"Share": nearer, "ToTruth": np.median(to_truth), "ToTrainingStimulus": np.median(to_exemplar)}
-    falls, said, curve = novelty_curve(true, predicted, evidence.training, evidence.seed)
+    distance = _to_training(true[:MOST_ROWS], evidence.training, evidence.cross_validated)
+    falls, said, curve = novelty_curve(true[:MOST_ROWS], predicted[:MOST_ROWS], distance, evidence.seed)
     figures |= {"Curve": curve} if curve else {}
     if nearer <= RETRIEVAL:
-        return light("NOTE" if falls else "PASS", f"{text}. {said}", **figures)
+        return light("NOTE" if falls else "PASS", f"{text}. {said}".strip(), **figures)
     warning = "pictures may look like stimuli that were trained on rather than like those shown"
-    return light("WARN", f"{text}: {warning}. {said}", **figures)
+    return light("WARN", f"{text}: {warning}. {said}".strip(), **figures)
+
+
+def _to_training(true: np.ndarray, training: np.ndarray, cross_validated: bool) -> np.ndarray:
+    """Distance of every true latent to the nearest that was trained on; NaN where there is none.
+
+    Under cross-validation a stimulus is among those that other folds train on: that one is not its neighbour.
+    """
+    known = np.asarray(training, dtype=np.float64)
+    if not cross_validated:
+        return nearest_distances(true, known)
+    others = [known[(known != row).any(axis=1)] for row in true]
+    return np.array([nearest_distances(row[None], rest)[0] if len(rest) else np.nan
+                     for row, rest in zip(true, others, strict=True)])  # fmt: skip
 
 
 def novelty_curve(
-    true: np.ndarray, predicted: np.ndarray, training: np.ndarray, seed: int
+    true: np.ndarray, predicted: np.ndarray, distance: np.ndarray, seed: int
 ) -> tuple[bool, str, dict[str, object]]:
     """Ask whether accuracy falls with the distance of a stimulus to the nearest one that was trained on.
 
     Parameters
     ----------
     true, predicted : (n, n_latents)
-    training : (n_training, n_latents)
+    distance : (n,) to the nearest training stimulus, NaN where there is none
 
     Returns
     -------
@@ -59,12 +73,9 @@ def novelty_curve(
     curve : ``Distance`` and ``LatentCorrelation`` of every row, ``Slope`` (correlation per standard deviation of the
         distance), ``r``, ``p``; empty where there is none
     """
-    known = np.asarray(training, dtype=np.float64)
-    # in cross-validated designs a stimulus is among the training stimuli of other folds: that one is not its neighbour
-    distance = np.array([nearest_distances(row[None], known[(known != row).any(axis=1)])[0] for row in true])
     x, y = true - true.mean(axis=1, keepdims=True), predicted - predicted.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    defined = lengths > 0
+    defined = (lengths > 0) & np.isfinite(distance)
     accuracy = np.divide((x * y).sum(axis=1), lengths, out=np.full(len(true), np.nan), where=defined)
     distance, accuracy = distance[defined], accuracy[defined]
     if defined.sum() < FEWEST_ROWS or not distance.std() > 0 or not accuracy.std() > 0:
@@ -80,6 +91,6 @@ def novelty_curve(
         f"Accuracy {said} with the distance to the nearest training stimulus: {slope:+.3f} in latent correlation per "
         f"standard deviation (r = {r:.2f}, p = {p:.3g})."
     )
-    curve = {"Distance": distance[:MOST_ROWS].tolist(), "LatentCorrelation": accuracy[:MOST_ROWS].tolist(),
+    curve = {"Distance": distance.tolist(), "LatentCorrelation": accuracy.tolist(),
              "Slope": slope, "r": r, "p": p}  # fmt: skip
     return falls, text, curve

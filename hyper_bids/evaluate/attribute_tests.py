@@ -66,7 +66,9 @@ def attribute_table(
             "p_bonferroni": bonferroni(p),
             "partial_r": [given_others[name].r if name in given_others else nan for name in alone],
             "partial_p": [given_others[name].p if name in given_others else nan for name in alone],
-            "p_method": f"two-sided t test, {n - 2} degrees of freedom, over {np.isfinite(p).sum()} directions",
+            "p_method": f"two-sided t test, {n - 2} degrees of freedom, over {np.isfinite(p).sum()} directions"
+            if n > 2
+            else "not tested: fewer than three stimuli",
             "n": n,
             "unit": "stimulus",
         }

@@ -86,8 +86,11 @@ def class_table(
         text = np.array([str(label) for label in given])
         known = np.isin(text, classes)
         positive = classes[1] if classes[1] in here else classes[0]
+        means = [training[text == label].mean(axis=0) for label in classes]
+        if not np.any(means[0] != means[1]):  # no direction leads from one class to the other
+            continue
         direction = class_mean_direction(training[known], text[known], positive)
-        sides = [training[text == label].mean(axis=0) @ direction for label in classes]
+        sides = [mean @ direction for mean in means]
         for border, at in (("0", 0.0), ("midpoint", float(np.mean(sides)))):
             rng = generator(seed, "evaluate", "classes", name, border)
             _, result = sign_classification(predicted @ direction, labels[name], positive, n_permutations, rng, at)

@@ -24,6 +24,8 @@ from hyper_bids.evaluate.result import TestResult, as_extreme, monte_carlo_p, un
 KS = (2, 5, 10, 20, 50)
 MAX_COMPARISONS = 3e9
 """Comparisons of a prediction with a candidate that the null of the further tests may cost."""
+SINGLE = 1e-6
+"""Draws are kept in single precision: differences below it are ties."""
 MAX_NUMBERS = 2e7
 """Correlations of single latents that are kept: 80 MB in float32."""
 
@@ -46,7 +48,9 @@ class FurtherDraws:
     def result(self, name: str, observed: float, n: int) -> TestResult:
         """Test one observed mean against its draws, one-sided."""
         draws = self.tests.get(name)
-        if draws is None or not len(draws) or not np.isfinite(observed):
+        if not np.isfinite(observed):
+            return untested("undefined for these predictions", n)
+        if draws is None or not len(draws):
             return untested("cross-validated, and no refits with permuted stimuli were made", n)
         p = monte_carlo_p(as_extreme(draws, observed), len(draws))
         return TestResult(said(len(draws)), observed, p, n, "stimulus", len(draws))
@@ -70,9 +74,11 @@ def column_p(observed: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.nd
     p, p_fdr, p_max : (m,); NaN where ``observed`` is
     """
     observed = np.asarray(observed, dtype=np.float64)
-    as_far = (~(np.abs(draws) < np.abs(observed) - 1e-9)).sum(axis=0)
+    as_far = (~(np.abs(draws) < np.abs(observed) - SINGLE)).sum(axis=0)
     p = np.where(np.isfinite(observed), (1 + as_far) / (1 + len(draws)), np.nan)
-    return p, fdr(p), max_statistic_p(observed, draws)
+    # an undefined draw counts as extreme in the column's own p, and so in the maximum
+    p_max = max_statistic_p(np.maximum(np.abs(observed) - SINGLE, 0.0), draws)
+    return p, fdr(p), np.fmax(p_max, p)
 
 
 def foil_masks(

@@ -7,6 +7,7 @@ fit is invalid: the null comes from refits (`further_refits`), and where there a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,8 +73,9 @@ def _identification_rows(
     for name, values in identification_values(similarity, decoded.row_stimulus, masks).items():
         mean = float(nan_mean(decoded.per_stimulus(values)))
         chance = 0.5 if name in masks else 1 / int(name.partition("-")[0])
-        if name in masks and not np.isfinite(mean):
-            result = untested("no stimulus has such a foil", 0)
+        if not np.isfinite(mean):
+            why = "no stimulus has such a foil" if name in masks else "undefined for these predictions"
+            result = untested(why, 0)
         elif decoded.cross_validated:
             n_tested = len(decoded.tested)
             result = untested(CROSS_VALIDATED, n_tested) if null is None else null.result(name, mean, n_tested)
@@ -97,6 +99,7 @@ def _random_latent_rows(
         draws = random_latents(n_draws, decoded.latents.n_latents, rng, distribution, training)
         found = random_latent_test(METRICS[name].matrix, decoded.true, decoded.predicted, draws)
         for kind, result in (("", found.decoded), (" of zeros", found.zero)):
+            result = replace(result, n=min(result.n, len(decoded.tested)))  # rows of folds are not the unit
             rows.append(_line(f"{name}{kind}, random latents", result.statistic, float("nan"), result))
     return rows
 

@@ -121,7 +121,9 @@ def load_task(dataset: Dataset, participant: str, task: str, inputs: InputSettin
         space = _space(metadata, task, inputs)
         latents, declaration = load_latents(space, stimuli, folders)
         label, n_latents = space.label, latents.n_latents
-        others = _other_spaces(latent_spaces(metadata, inputs), label, samples, folders, notices)
+        # spaces are compared where the split is fixed: see `workflow.steps.further`
+        spaces = {} if inputs.cross_validate else latent_spaces(metadata, inputs)
+        others = _other_spaces(spaces, label, samples, folders, notices)
     else:
         latents, label, others = None, inputs.encoder, {}
         declaration, n_latents = _encoded(samples, images, stimuli, inputs)

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyper_bids.workflow.plan import Step, descendants
@@ -15,6 +15,12 @@ from hyper_bids.workflow.plan import Step, descendants
 _ENTITY = re.compile(r"\b[a-z]+-\S+")
 WORDS_RUNNING = 3
 """Running steps that the line names."""
+
+SPARING = 20.0
+"""A forecast is kept for as many times as long as it took to make,"""
+
+CHEAP = 0.02
+"""unless it took less than so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class Progress:
         self._left = set(self._steps)
         self._lock = threading.RLock()  # the line is drawn by another thread than the one that counts
         self.n_done = 0
+        self._forecast: tuple[float, TimeLeft | None] | None = None  # made at, what
+        self._cost = 0.0
 
     @property
     def n_steps(self) -> int:
@@ -109,7 +117,22 @@ class Progress:
         return [(self._steps[name], now - since) for name, since in begun]
 
     def time_left(self) -> TimeLeft | None:
-        """Return the forecast, or None where nothing of what remains has been timed."""
+        """Return the forecast, or None where nothing of what remains has been timed.
+
+        A plan of thousands of steps takes a second to schedule: its forecast counts down for a while before it is
+        made anew, so that at most one twentieth of a core goes into it.
+        """
+        with self._lock:
+            now = self._clock()
+            cheap = self._cost < CHEAP
+            if cheap or self._forecast is None or now - self._forecast[0] >= SPARING * self._cost:
+                began = time.perf_counter()
+                self._forecast = now, self._schedule()
+                self._cost = time.perf_counter() - began
+            made, left = self._forecast
+            return None if left is None else replace(left, seconds=max(0.0, left.seconds - (now - made)))
+
+    def _schedule(self) -> TimeLeft | None:
         with self._lock:
             steps = [step for name, step in self._steps.items() if name in self._left]
             kinds, timed = {kind(step) for step in steps}, set(self._timed)

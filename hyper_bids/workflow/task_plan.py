@@ -109,8 +109,8 @@ class TaskPlan:
             self.latents = files.save_latents(start / "latents.npz", task.latents)
         self.other_spaces: dict[str, Source] = {}
         if task.other_spaces:
-            arrays = {name: other.values for name, other in task.other_spaces.items()}
-            arrays["tested_stimuli"] = np.array(next(iter(task.other_spaces.values())).stimuli)  # no label has a "_"
+            arrays = {f"of_{name}": other.values for name, other in task.other_spaces.items()}
+            arrays["stimuli"] = np.array(next(iter(task.other_spaces.values())).stimuli)
             self.other_spaces = {"other_spaces": write_npz(start / "spaces.npz", arrays)}
         self.cross_validate = settings.inputs.cross_validate
         self.generator, self.generator_notice = choose_generator(task, settings)

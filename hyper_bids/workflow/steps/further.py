@@ -161,9 +161,9 @@ class Further:
 
         if decoded.cross_validated:
             return
-        place = {label: row for row, label in enumerate(np.asarray(others.get("tested_stimuli", [])).tolist())}
+        place = {label: row for row, label in enumerate(np.asarray(others.get("stimuli", [])).tolist())}
         rows = [place[label] for label in decoded.tested] if place else []
-        values = {name: array[rows] for name, array in others.items() if name != "tested_stimuli"}
+        values = {name.removeprefix("of_"): array[rows] for name, array in others.items() if name != "stimuli"}
         table = space_table(decoded.true, means_of(decoded), values, n_permutations=self.n_permutations,
                             seed=self.seed)  # fmt: skip
         columns = {
@@ -198,12 +198,15 @@ def means_of(decoded: Decoded) -> np.ndarray:
 
 
 def groups_of(stimuli: pd.DataFrame, labels: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Columns of stimuli.tsv that sort the candidates into groups: 2 to 10 different labels, every one shared."""
+    """Columns of stimuli.tsv that sort the candidates into groups: 2 to 10 different labels, some of them shared.
+
+    A stimulus without a label (n/a), or alone with its own, has no foils of its group; the others keep theirs.
+    """
     table = stimuli.set_index("stimulus_id").drop(columns=["filename", "mask_file"], errors="ignore")
     table = table.reindex(list(labels))
     found = {}
     for name in table.columns:
         counts = table[name].value_counts()
-        if GROUPS[0] <= len(counts) <= GROUPS[1] and counts.min() > 1 and table[name].notna().all():
+        if GROUPS[0] <= len(counts) <= GROUPS[1] and counts.max() > 1:
             found[name] = table[name].tolist()
     return found
