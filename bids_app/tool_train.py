@@ -42,15 +42,15 @@ def add_train(commands: Any) -> None:
         "--precision", choices=("float32", "bfloat16", "float16"), help="float32; the others are mixed, on CUDA only"
     )
     how.add_argument("--resume", action="store_true", help="an error if there is no checkpoint; one is taken anyway")
-    how.add_argument("--restart", action="store_true", help="throw away the checkpoint and start anew")
+    how.add_argument("--restart", action="store_true", help="throw away checkpoint, losses and sheets; start anew")
     how.add_argument("--skip-bad-images", action="store_true", help="leave out files that are no images, and say so")
 
     of_dand = parser.add_argument_group("dand", "Its latents are features of a network, and so is a part of its loss.")
     of_dand.add_argument("--feature-weights", metavar="FILE", help="VGG-Face's, for the latents")
-    of_dand.add_argument("--features", metavar="NAME", help="another network for the latents (vggface)")
+    of_dand.add_argument("--features", metavar="NAME", help="another network for the latents, or NAME:LAYER (vggface)")
     of_dand.add_argument("--feature-layer", metavar="LAYER", help="and its layer (fc6)")
     of_dand.add_argument("--loss-weights", metavar="FILE", help="ImageNet VGG-16's, for the loss")
-    of_dand.add_argument("--loss-features", metavar="NAME", help="another network for the loss (vgg16)")
+    of_dand.add_argument("--loss-features", metavar="NAME", help="another network for the loss, or NAME:LAYER (vgg16)")
     of_dand.add_argument("--loss-layer", metavar="LAYER", help="and its layer (relu3_3)")
     of_dand.add_argument(
         "--space-images", metavar="DIR", help="pictures that the PCA is fitted on: the experiment's (default: --images)"

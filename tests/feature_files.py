@@ -97,10 +97,10 @@ def inception_shapes() -> Shapes:
     return shapes | {"fc.weight": (3, before), "fc.bias": (3,)}
 
 
-def efficientnet_shapes() -> Shapes:
+def efficientnet_shapes(depth: tuple[int, ...] = DEPTH_OF_B1) -> Shapes:
     shapes: Shapes = {"features.0.0.weight": (4, 3, 3, 3), **norm("features.0.1", 4)}
     before = 4
-    for stage, n_blocks in enumerate(DEPTH_OF_B1, start=1):
+    for stage, n_blocks in enumerate(depth, start=1):
         for block in range(n_blocks):
             prefix, out, inside = f"features.{stage}.{block}.block", 2 + stage, before if stage == 1 else 2 * before
             kernel, k = KERNELS[stage - 1], 0

@@ -241,3 +241,7 @@ def test_a_damaged_or_falsely_described_file_is_refused(tmp_path, network, path)
     false = write_safetensors(Weights("dand", network.canonical(), {"epsilon": 1.0}), tmp_path / "false.safetensors")
     with pytest.raises(InconsistentInput, match="epsilon is no description"):
         read_weights(false)
+    for crop in (0.0, 1.5, True, "half"):
+        false = write_safetensors(Weights("dand", network.canonical(), OF | {"crop": crop}), tmp_path / "c.safetensors")
+        with pytest.raises(InconsistentInput, match="crop of this DAND"):
+            read_weights(false)

@@ -246,9 +246,19 @@ def test_names_layers_and_devices_that_there_are_not(thin, tmp_path):
         make_features("vgg16", thin["vgg16"], "relu3_4")
     with pytest.raises(UsageError, match="Unknown device"):
         make_features("vgg16", thin["vgg16"], device="tpu")
+    for device in ("cpu:1", "cuda:x", "cuda:"):
+        with pytest.raises(UsageError, match=f"Unknown device '{device}'"):
+            make_features("vgg16", thin["vgg16"], device=device)
     with pytest.raises(MissingFiles, match="not there"):
         make_features("vgg16", tmp_path / "none")
     assert make_features("vgg16", thin["vgg16"], "features.15").layer == "relu3_3"
+
+
+def test_a_layer_may_stand_in_the_name(thin):
+    assert make_features("vgg16:relu2_2", thin["vgg16"]).layer == "relu2_2"
+    assert make_features("vgg16:features.15", thin["vgg16"], "relu3_3").layer == "relu3_3"
+    with pytest.raises(UsageError, match=r"vgg16:relu2_2, but layer relu3_3 is asked for"):
+        make_features("vgg16:relu2_2", thin["vgg16"], "relu3_3")
 
 
 def test_the_two_forms_of_vggface2_are_told_apart_and_recorded(tmp_path):
@@ -285,7 +295,13 @@ def test_the_same_names_with_torchvisions_graph_are_another_network(tmp_path):
     path = files.write_torch(tmp_path / "w.pth", arrays)
     assert read_weights(path).architecture == "resnet50"
     assert read_weights(path, architecture="vggface2").options["stride"] == "first"
-    assert read_weights(files.write_pickle(tmp_path / "w.pkl", arrays)).architecture == "vggface2"
+    pickled = files.write_pickle(tmp_path / "w.pkl", arrays)
+    assert read_weights(pickled).architecture == "vggface2"
+    said = {(name, file): [note for note in make_features(name, file).describe()["Notes"] if "because asked" in note]
+            for name in ("vggface2", "swav") for file in (path, pickled)}  # fmt: skip
+    assert said[("vggface2", path)] == ["taken for VGGFace2's because asked; the file does not tell"]
+    assert said[("swav", pickled)] == ["taken for torchvision's because asked; the file does not tell"]
+    assert not said[("swav", path)] and not said[("vggface2", pickled)]
     heads = {**arrays, "projection_head.0.weight": np.zeros((4, 4), np.float32)}
     with pytest.raises(InconsistentInput, match="SwAV's, a network for --features; VGGFace2"):
         make_features("vggface2", files.write_torch(tmp_path / "swav.pth", heads))
@@ -297,6 +313,46 @@ def test_the_image_encoder_alone_is_clip_too(tmp_path, thin):
     shown = pictures(2, 30, 30)
     found = make_features("clip", files.write_torch(tmp_path / "v.pt", alone)).features(shown)
     assert np.array_equal(found, make_features("clip", thin["clip"]).features(shown))
+
+
+def test_clip_that_may_be_open_clips_says_so(tmp_path, published):
+    """Its files have OpenAI's names and shapes and, most of them, another GELU; two numbers are OpenAI's alone."""
+    arrays = files.random_arrays(files.clip_shapes(), 6)
+    surplus = {**arrays, "attn_mask": np.zeros((3, 3), np.float32), "position_ids": np.arange(3)}
+    for name, content, is_told in (("o.pt", surplus, False), ("v.pt", {**arrays, "vocab_size": np.array(9)}, True)):
+        weights = read_weights(files.write_torch(tmp_path / name, content))
+        assert any("taken for OpenAI's CLIP (QuickGELU" in note for note in weights.notes) != is_told
+    assert not read_weights(published / "clip_thin_jit.pt").notes
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_clip_with_a_resnet_is_named_with_and_without_its_text_encoder(tmp_path, full):
+    arrays = {f"visual.{name}": array for name, array in files.random_arrays(files.resnet_shapes(None), 1).items()}
+    arrays["visual.attnpool.positional_embedding"] = np.zeros((50, 14), np.float32)
+    more = {"logit_scale": np.array(1, np.float32)} if full else {}
+    with pytest.raises(InconsistentInput, match="this is CLIP with a ResNet"):
+        read_weights(files.write_torch(tmp_path / "rn.pt", {**arrays, **more}))
+
+
+@pytest.mark.parametrize(("depth", "epsilon"), [((2, 4, 4, 6, 6, 8, 2), 1e-5), ((3, 5, 5, 7, 7, 9, 3), 1e-3)])
+def test_deep_efficientnets_have_tensorflows_epsilon(tmp_path, depth, epsilon):
+    """torchvision's B4 and B5."""
+    arrays = files.random_arrays(files.efficientnet_shapes(depth), 6)
+    found = read_weights(files.write_torch(tmp_path / "w.pth", arrays)).arrays["stem.weight"]
+    gain = arrays["features.0.1.weight"] / np.sqrt(arrays["features.0.1.running_var"] + epsilon)
+    np.testing.assert_allclose(found, arrays["features.0.0.weight"] * gain[:, None, None, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("lacks", "last"), [(("6",), "classifier.5"), (("4", "6"), "classifier.2")])
+def test_alexnet_may_end_before_its_classes(tmp_path, thin, lacks, last):
+    arrays = files.random_arrays(files.alexnet_shapes(), 6)
+    kept = {
+        name: array for name, array in arrays.items() if not name.startswith(tuple(f"classifier.{n}" for n in lacks))
+    }
+    network = make_features("alexnet", files.write_torch(tmp_path / "w.pth", kept), last)
+    shown = pictures(1, 60, 60)
+    assert list(network.layers)[-1] == last
+    assert np.array_equal(network.features(shown), make_features("alexnet", thin["alexnet"], last).features(shown))
 
 
 # ------------------------------------------------------------------ pictures in, gradients out

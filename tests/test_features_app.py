@@ -34,6 +34,8 @@ def weights(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("weights")
     thin = {name: files.thin_file(name, folder) for name in ("vggface2", "alexnet", "clip", "vgg16")}
     thin["vggface"] = files.write_keras(folder / "vggface.h5", files.vggface_arrays(side=2))
+    part = {name: array for name, array in files.vggface_arrays(side=2).items() if not name.startswith("fc")}
+    thin["notop"] = files.write_keras(folder / "notop.h5", part)
     thin["other"] = files.write_keras(folder / "other.h5", files.vggface_arrays(seed=5, side=2))
     return thin
 
@@ -255,6 +257,16 @@ def test_components_by_default():
         (["--feature-weights", "{clip}", "{clip}"], 64, "names clip twice"),
         (["--encoder", "dand"], 66, "--encoder dand needs --features vggface"),
         (["--encoder", "dand", "--feature-weights", "{vgg16}"], 66, "--encoder dand needs --features vggface"),
+        (
+            ["--encoder", "dand", "--features", "vggface:pool5", "--feature-weights", "{notop}"],
+            65,
+            "has no layer fc6, which --encoder dand uses",
+        ),
+        (
+            ["--protocol", "dand", "--features", "vggface:pool5", "--feature-weights", "{notop}"],
+            65,
+            "has no layer relu7, which --protocol uses",
+        ),
         (["--encoder", "vaegan"], 66, "--encoder vaegan needs --weights"),
         (["--encoder", "vaegan", "--weights", "{vgg16}"], 65, "VAE-GAN, a network for --generator is needed"),
         (["--generator", "{vggface2}"], 65, "a network for --features; one for --generator is needed"),

@@ -12,12 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parent))
 import feature_files as files
 
 from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles
-from hyper_bids.weights import h5_table, keras_h5, read_weights
+from hyper_bids.weights import h5_table, keras_h5, read_weights, torch_files, torchscript_files
 from hyper_bids.weights.canonical import Damaged, Refused
 
 SECONDS = 15
@@ -98,6 +99,35 @@ def test_torchscript_with_less_than_it_announces(tmp_path, content):
     refuse(torchscript(tmp_path / "w.pt", module(state), {"0": content}), "shorter than announced", MissingFiles)
 
 
+@pytest.mark.parametrize("container", ["TorchScript", "protocol 4", "legacy"])
+def test_a_storage_with_many_tensors_is_read_once(tmp_path, monkeypatch, container):
+    """The time was the number of tensors times the size of the storage."""
+    n_views, n_bytes = 200, []
+    if container == "TorchScript":
+        names = ["class_embedding", *(f"x{number}" for number in range(n_views))]
+        views = b"".join(tensor(name, "0", 200, b"K\x02\x85K\x01\x85") for name in names)
+        state = b"X\x06\x00\x00\x00visual" + module(views)[2:-1] + b"s"
+        path = torchscript(tmp_path / "w.pt", module(state), {"0": np.arange(200, dtype="<f4").tobytes()})
+        read = lambda: torchscript_files.read(path)["visual.x7"]  # noqa: E731
+    else:
+        path, whole = tmp_path / "w.pth", torch.arange(200.0)
+        views = {f"x{number}": whole[number : number + 1] for number in range(n_views)}
+        torch.save(views, path, pickle_protocol=4, _use_new_zipfile_serialization=container != "legacy")
+        read = lambda: torch_files.read(path)["x7"] - 7  # noqa: E731
+    zipped, legacy = zipfile.ZipFile.read, torch_files.mapped
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *given: n_bytes.append(1) or zipped(*given))
+    monkeypatch.setattr(torch_files, "mapped", lambda *given: n_bytes.append(1) or legacy(*given))
+    assert read()[0] == 0 and len(n_bytes) < 9
+
+
+def test_half_precision_of_one_storage(tmp_path):
+    whole = torch.arange(6, dtype=torch.bfloat16)
+    torch.save({"a": whole[1:3], "b": whole.view(2, 3).T, "c": whole[4]}, tmp_path / "w.pth", pickle_protocol=4)
+    found = torch_files.read(tmp_path / "w.pth")
+    assert found["a"].tolist() == [1, 2] and found["b"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert found["c"].shape == () and found["c"] == 4 and {array.dtype.str for array in found.values()} == {"<f4"}
+
+
 def test_torchscript_whose_modules_contain_themselves(tmp_path):
     loop = b"\x80\x02c__torch__.clip\nModel\n)\x81q\x00}X\x01\x00\x00\x00ah\x00sb."
     refuse(torchscript(tmp_path / "w.pt", loop, {}), "contains itself", MissingFiles)
@@ -153,6 +183,27 @@ def test_hdf5_that_contains_itself(keras):
     with h5py.File(keras, "r+") as file:
         file["fc8/again"] = file["fc8"]
     refuse(keras, "contain themselves", MissingFiles)
+
+
+def test_hdf5_with_two_names_for_one_data_set_with_an_optimiser_and_odd_attributes(keras):
+    expected = keras_h5.read(keras)
+    with h5py.File(keras, "r+") as file:
+        file["fc9/fc9/bias:0"] = file["fc8/fc8/bias:0"]
+        file["optimizer_weights/training/Adam/iterations:0"] = np.int64(3)
+        file.attrs["backend"] = np.array(["tensorflow", "x"], dtype="S")
+    found = keras_h5.read(keras)
+    assert set(found) == {*expected, "fc9/bias"} and np.array_equal(found["fc9/bias"], expected["fc8/bias"])
+    with h5py.File(keras, "r+") as file:
+        file.attrs["backend"] = np.array(["theano", "x"], dtype="S")
+    refuse(keras, "Theano")
+
+
+def test_hdf5s_library_is_found_where_this_process_found_it_or_is_missing(keras, monkeypatch, tmp_path):
+    """``python -I`` hides what PYTHONPATH names, so that every file was called cut off."""
+    (tmp_path / "h5py.py").write_text("raise ImportError('not here')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(MissingFiles, match=r"need h5py, which cannot be loaded here \(ImportError: not here\)"):
+        read_weights(keras)
 
 
 def test_hdf5_that_would_fill_the_memory(tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch.nn import functional
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError
 from hyper_bids.generate import DANDGenerator, Portrait, VAEGANGenerator
-from hyper_bids.generate.training import dand_losses, loop, vaegan_losses
+from hyper_bids.generate.training import dand_losses, image_folder, latent_space, loop, vaegan_losses
 from hyper_bids.generate.training.checkpoints import load_checkpoint, save_checkpoint
 from hyper_bids.generate.training.dand_training import DANDTraining
 from hyper_bids.generate.training.image_folder import Pictures, digest_of, full_size, image_files, read_pictures, split
@@ -28,6 +30,7 @@ from hyper_bids.generate.training.vaegan_networks import VAEGANDiscriminator
 from hyper_bids.generate.training.vaegan_networks import widths_of as vaegan_widths
 from hyper_bids.generate.training.vaegan_training import VAEGANTraining
 from hyper_bids.weights import read_weights, write_safetensors
+from hyper_bids.workflow.training import FeatureNetworks, TrainingRequest, train
 
 SIZE, K, F = 16, 6, 29
 DAND = settings_of("dand", size=SIZE, width=3, n_latents=K, epochs=3, batch_size=5, held_out=4)
@@ -274,6 +277,15 @@ def test_more_epochs_go_on_with_the_same_training(tmp_path):
     assert all(np.array_equal(canonical(on)[name], array) for name, array in canonical(whole).items())
 
 
+def test_fewer_epochs_than_the_checkpoint_has_are_spoken_of(tmp_path):
+    training(DAND, tmp_path).run()
+    for epochs, told in ((1, True), (3, False)):
+        lines: list[str] = []
+        fewer = settings_of("dand", size=SIZE, width=3, n_latents=K, epochs=epochs, batch_size=5, held_out=4)
+        training(fewer, tmp_path, say=lines.append).resume()
+        assert any("--epochs 1: the checkpoint is 3 epochs on" in line for line in lines) == told
+
+
 def test_a_seed_is_another_training(tmp_path):
     other = settings_of("dand", size=SIZE, width=3, n_latents=K, epochs=3, batch_size=5, held_out=4, seed=1)
     one, two = training(DAND, tmp_path / "one"), training(other, tmp_path / "two")
@@ -365,6 +377,26 @@ def test_pictures_are_prepared_once_unless_they_change(folder, tmp_path):
     np.testing.assert_array_equal(read_pictures(folder, 16, tmp_path / "cache").pixels, np.array(again.pixels))
 
 
+def test_a_job_killed_between_data_and_their_description_leaves_no_false_cache(folder, tmp_path, monkeypatch):
+    pictures = read_pictures(folder, 16, tmp_path / "cache")
+    expected = np.array(pictures.pixels)
+    where = tmp_path / "features.f32"
+    features = np.array(features_of(pictures.paths, pictures.digest, Toy(), where))
+
+    def killed(value: object) -> str:
+        raise KeyboardInterrupt
+
+    for module in (image_folder, latent_space):
+        monkeypatch.setattr(module.json, "dumps", killed)
+    with pytest.raises(KeyboardInterrupt):
+        read_pictures(folder, 16, tmp_path / "cache", crop=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        features_of(pictures.paths, pictures.digest, Toy(), where, crop=0.5)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(read_pictures(folder, 16, tmp_path / "cache").pixels, expected)
+    np.testing.assert_array_equal(features_of(pictures.paths, pictures.digest, Toy(), where), features)
+
+
 def test_files_that_are_no_images_are_named_or_left_out(folder, tmp_path):
     (folder / "broken.png").write_bytes((folder / "b.png").read_bytes()[:100])
     (folder / "text.jpg").write_text("no picture")
@@ -402,6 +434,59 @@ def test_latents_are_scikit_learns_whitened_scores(rng, n, n_features):
     np.testing.assert_allclose(ours.scale**2, theirs.explained_variance_, rtol=1e-4)
     np.testing.assert_allclose(ours.latents(features).std(0, ddof=1), 1, rtol=1e-3)
     assert fit_pca(features[:4], 99).n_latents == 3
+
+
+class Watched(np.ndarray):
+    """Remembers how many rows were asked for at once."""
+
+    most = 0
+
+    def __getitem__(self, key):
+        found = np.asarray(self)[key]
+        Watched.most = max(Watched.most, len(found))
+        return found
+
+
+def test_a_pca_takes_its_rows_block_by_block(rng):
+    features = rng.standard_normal((3000, 8)).astype(np.float32)
+    rows = np.sort(rng.permutation(3000)[:2500])
+    found, expected = fit_pca(features.view(Watched), 5, rows), fit_pca(features[rows], 5)
+    np.testing.assert_array_equal(found.components, expected.components)
+    np.testing.assert_array_equal(found.scale, expected.scale)
+    assert Watched.most == latent_space.ROWS
+
+
+@pytest.mark.parametrize("every", [0.0, 60.0], ids=["killed", "signal"])
+def test_features_that_were_computed_before_an_end_are_kept(folder, tmp_path, monkeypatch, every):
+    pictures = read_pictures(folder, 16, tmp_path)
+    monkeypatch.setattr(latent_space, "SAVE_EVERY", every)
+    end = KeyboardInterrupt() if every == 0 else Interrupted(15)
+    asked = iter(range(1, 99))
+
+    def stop() -> None:
+        if next(asked) == 3:
+            raise end
+
+    where, lines = tmp_path / "features.f32", []
+    with pytest.raises(type(end)):
+        features_of(pictures.paths, pictures.digest, Toy(), where, stop=stop)
+    with (tmp_path / "features.f32.part").open("ab") as file:
+        file.write(b"rows that nothing says are whole")
+    found = features_of(pictures.paths, pictures.digest, Toy(), where, stop=stop, say=lines.append)
+    assert lines[-1] == "2 of them are there already" and next(asked) == 6
+    np.testing.assert_array_equal(found, features_of(pictures.paths, pictures.digest, Toy(), tmp_path / "whole.f32"))
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_signal_before_the_first_checkpoint_promises_none(folder, tmp_path):
+    class Signalling(Toy):
+        def features(self, pixels):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().features(pixels)
+
+    request = TrainingRequest("dand", folder, tmp_path / "w.safetensors", size=SIZE, width=3, n_latents=2, held_out=1)
+    outcome = train(request, networks=FeatureNetworks(Signalling(), None), say=lambda line: None)
+    assert outcome.signal == signal.SIGTERM and "no checkpoint yet" in outcome.message
 
 
 def test_features_are_computed_once_and_checked(folder, tmp_path):

@@ -11,18 +11,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from bids_app.cli import main
 from bids_app.tools import main as tools
+from hyper_bids.errors import UsageError
 from hyper_bids.features import make_features
 from hyper_bids.generate import DANDGenerator, Portrait, VAEGANGenerator
 from hyper_bids.generate.images import write_png
-from hyper_bids.generate.training.image_folder import split
+from hyper_bids.generate.training.image_folder import centre, split
 from hyper_bids.generate.training.latent_space import FeaturePCA, fit_pca
 from hyper_bids.weights import read_weights
+from hyper_bids.workflow.steps import encode_stimuli
+from hyper_bids.workflow.training import TrainingRequest, feature_networks
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--size", "16", "--held-out", "4", "--batch-size", "8"]
@@ -92,6 +96,81 @@ def test_the_space_is_that_of_the_experiments_stimuli_where_they_are_given(faces
     weights = read_weights(out)
     assert expected.n_latents == 11 == len(weights.arrays["pca.scale"])
     np.testing.assert_allclose(weights.arrays["pca.components"], expected.components, atol=1e-5)
+
+
+def test_bad_files_of_the_experiments_stimuli_are_named_or_left_out(faces, vgg, tmp_path, capsys):
+    stimuli, out = tmp_path / "stimuli", tmp_path / "w.safetensors"
+    stimuli.mkdir()
+    for path in sorted(faces.iterdir())[:6]:
+        (stimuli / path.name).write_bytes(path.read_bytes())
+    (stimuli / "broken.png").write_text("no picture")
+    words = ["--space-images", str(stimuli), "--components", "99", "--epochs", "1"]
+    assert dand(faces, vgg, out, *words) == 66
+    assert "broken.png" in capsys.readouterr().err
+    assert dand(faces, vgg, out, *words, "--skip-bad-images") == 0
+    assert "left out 1 files" in capsys.readouterr().out and len(read_weights(out).arrays["pca.scale"]) == 5
+
+
+def test_a_layer_may_be_in_the_name(vgg):
+    def layers(**options: object) -> tuple[str, str]:
+        given = {"features": "vgg16", "loss_features": "vgg16", "feature_weights": vgg, "loss_weights_file": vgg}
+        request = TrainingRequest("dand", vgg.parent, vgg.parent / "w.safetensors", **(given | options))
+        found = feature_networks(request, request.settings(), "cpu")
+        return found.latents.layer, found.loss.layer
+
+    assert layers(features="vgg16:pool5", loss_features="vgg16:relu2_2") == ("pool5", "relu2_2")
+    assert layers(feature_layer="pool4") == ("pool4", "relu3_3")
+    with pytest.raises(UsageError, match="fc6"):
+        layers()  # this file ends with pool5
+
+
+@pytest.mark.parametrize("model", ["dand", "vaegan"])
+def test_pictures_are_encoded_cut_as_they_were_trained(model, faces, vgg, tmp_path):
+    """Of wide pictures the middle of the centre square is seen, both in training and by ``--encoder``."""
+    wide, out = tmp_path / "wide", tmp_path / "w.safetensors"
+    wide.mkdir()
+    pictures = [np.asarray(Image.open(path))[4:28] for path in sorted(faces.iterdir())]
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(wide / f"{i:02d}.png")
+    if model == "dand":
+        assert dand(wide, vgg, out, "--components", "5", "--epochs", "1", "--crop", "0.5") == 0
+    else:
+        assert tools([*command(wide, out, 1), "--crop", "0.5"]) == 0
+    weights = read_weights(out)
+    assert weights.options["crop"] == 0.5
+
+    paths = sorted(wide.iterdir())[:4]
+    labels = [path.stem for path in paths]
+    trials = pd.DataFrame({"stimulus_id": labels, "role": "sample", "split": "train"})
+    trials.to_csv(tmp_path / "trials.tsv", sep="\t", index=False)
+    network = {"name": "vgg16", "file": str(vgg), "layer": "pool5", "device": "cpu"} if model == "dand" else None
+    found = encode_stimuli(
+        trials=tmp_path / "trials.tsv", encoder=model, n_components=5, image_size=16, out_dir=tmp_path,
+        images=dict(zip(labels, map(str, paths), strict=True)), features=network, weights=str(out),
+    )  # fmt: skip
+    assert json.loads(found["facts"].read_text())["crop"] == 0.5
+    latents = np.load(found["latents"])["values"]
+    inner = np.stack([centre(pixels, 0.5) for pixels in pictures[:4]])
+    assert inner.shape == (4, 12, 12, 3)
+    if model == "dand":
+        pca = FeaturePCA(*(weights.arrays[f"pca.{part}"] for part in ("mean", "components", "scale")))
+        expected = pca.latents(make_features("vgg16", vgg, "pool5").features(inner))
+    else:
+        expected = VAEGANGenerator.load(out).encode(inner, crop=1)
+    np.testing.assert_allclose(latents, expected, atol=1e-5)
+
+
+def test_restart_leaves_nothing_of_what_was_before(faces, tmp_path, capsys):
+    out = tmp_path / "w.safetensors"
+    assert tools(command(faces, out, 2)) == 0
+    assert tools(command(faces, out, 1)) == 0
+    assert "the checkpoint is 2 epochs on" in capsys.readouterr().out
+    assert tools([*command(faces, out, 1), "--restart"]) == 0
+    assert [path.name for path in (tmp_path / "w.training" / "sheets").iterdir()] == ["epoch-0001.png"]
+    before = sorted((tmp_path / "w.training").iterdir())
+    assert tools([*command(faces, out, 1), "--restart", "--learning-rate", "1e30"]) == 64  # diverges
+    left = {path.name for path in before} - {path.name for path in (tmp_path / "w.training").iterdir()}
+    assert left == {"checkpoint.pt", "losses.tsv"}
 
 
 def test_the_same_command_again_gives_the_same_file_and_another_is_refused(trained, faces, vgg, capsys):

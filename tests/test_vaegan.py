@@ -18,7 +18,7 @@ import tensorflow_files as files
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError
 from hyper_bids.generate.vaegan import VAEGANGenerator, prepared
 from hyper_bids.protocols import Generator
-from hyper_bids.weights import read_weights, sstable, tensorflow_checkpoint, write_safetensors
+from hyper_bids.weights import Weights, read_weights, sstable, tensorflow_checkpoint, write_safetensors
 from hyper_bids.weights.canonical import Damaged
 from hyper_bids.weights.crc32c import crc32c
 
@@ -243,6 +243,21 @@ def read_back(generator):
 
     parts = {"generator": generator.decoder, "encoder": generator.encoder}
     return vaegan({f"{p}.{n}": t.numpy() for p, net in parts.items() for n, t in net.state_dict().items()}, {}, "test")
+
+
+def test_the_crop_of_the_training_is_in_the_file_and_is_the_encoders(generator, tmp_path, rng):
+    image = rng.integers(0, 256, (1, 40, 60, 3), dtype=np.uint8)
+    arrays = read_back(generator).arrays
+    assert generator.crop == 0.8
+    np.testing.assert_array_equal(generator.encode(image), generator.encode(image, crop=0.8))
+    path = write_safetensors(Weights("vaegan", arrays, {"crop": 0.5}), tmp_path / "w.safetensors")
+    half = VAEGANGenerator.load(path)
+    assert half.crop == 0.5
+    np.testing.assert_array_equal(half.encode(image), generator.encode(image, crop=0.5))
+    for options, says in (({"crop": 2.0}, "crop of this VAE-GAN"), ({"epsilon": 1.0}, "epsilon is no description")):
+        write_safetensors(Weights("vaegan", arrays, options), path)
+        with pytest.raises(InconsistentInput, match=says):
+            read_weights(path)
 
 
 def test_preparation_takes_the_middle_of_the_centre_square(rng):

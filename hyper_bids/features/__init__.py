@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def make_features(
 
     Parameters
     ----------
-    name : a key of `FEATURES`
+    name : a key of `FEATURES`, or ``NAME:LAYER``
     weights : a published file (see `hyper_bids.weights`), one converted from it, or weights that were read
     layer : one of the network's; None is the one that the papers use
     device : ``cpu``, ``cuda``, ``cuda:N`` or ``auto``
@@ -102,15 +103,20 @@ def make_features(
     Raises
     ------
     UsageError
-        Unknown network, layer, device or resampling.
+        Unknown network, layer, device or resampling; two layers that differ.
     MissingFiles
         The file is not there, or cut off or altered.
     InconsistentInput
         The weights are those of another network, or would run code.
     """
-    name, _ = parse_features(name)
+    name, named = parse_features(name)
     network = FEATURES[name]
     module = importlib.import_module(f"hyper_bids.features.{network.module}")
+    aliases = getattr(module, "ALIASES", {})
+    if layer and named and aliases.get(layer, layer) != aliases.get(named, named):
+        raise UsageError(f"Features {name}:{named}, but layer {layer} is asked for as well: give one of them.")
+    layer = layer or named or network.layer
+    layer = aliases.get(layer, layer)
     sha256, file = "", ""
     if not isinstance(weights, Weights):
         path = Path(weights)
@@ -121,7 +127,6 @@ def make_features(
             f"Feature network {name!r} needs {described_as(network.architecture)}, not "
             f"{described_as(weights.architecture)}."
         )
-    layer = network.layer if layer is None else getattr(module, "ALIASES", {}).get(layer, layer)
     preparation = replace(network.preparation, size=_size(network, weights))
     made = Features(
         name, layer, weights, getattr(module, network.function), preparation, device=_checked_device(device),
@@ -152,7 +157,7 @@ def _checked_device(device: str) -> str:
     has_cuda = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if has_cuda else "cpu"
-    if device.partition(":")[0] not in ("cpu", "cuda"):
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
         raise UsageError(f"Unknown device {device!r}: cpu, cuda or cuda:N.")
     if device != "cpu" and not has_cuda:
         raise UsageError(f"--device {device}: PyTorch finds no CUDA device here. Use --device cpu.")

@@ -28,6 +28,8 @@ def alexnet(net: Tensors, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         return
     x = adaptive_avg_pool2d(x, side(net["classifier.1.weight"].shape[1], x.shape[1], "alexnet")).flatten(1)
     for number in (1, 4, 6):
+        if f"classifier.{number}.weight" not in net:
+            return
         x = net.dense(f"classifier.{number}", x)
         yield f"classifier.{number}", x
         if number != 6:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16")
 CROP = 0.8
-"""Share of the centre square that the network was trained on."""
+"""Share of the centre square that the published network was trained on, and any whose file does not say."""
 
 CUDA_BATCH = 64
 
@@ -41,6 +41,8 @@ class VAEGANGenerator:
     Attributes
     ----------
     n_latents : int
+    crop : float
+        Share of the centre square that the network was trained on.
     range : (0.0, 1.0)
         Of `generate`, which shows images as the paper does; `network_output` gives them as the network does.
     notes : tuple of str
@@ -78,6 +80,7 @@ class VAEGANGenerator:
             raise UsageError(
                 f"This VAE-GAN makes images of {self.decoder.resolution} pixels or a divisor of that, not {resolution}."
             )
+        self.crop = float(weights.options.get("crop", CROP))
         self.notes = weights.notes
         self.device = checked_device(device)
         self.dtype = dtype
@@ -149,16 +152,16 @@ class VAEGANGenerator:
         with torch.set_grad_enabled(latents.requires_grad and torch.is_grad_enabled()):
             return self.decoder.activations(self._inputs(latents), layers)
 
-    def encode(self, pixels: np.ndarray, *, crop: float = CROP) -> np.ndarray:
+    def encode(self, pixels: np.ndarray, *, crop: float | None = None) -> np.ndarray:
         """Return the latents mu ``(n, n_latents)`` of images, as float32 in -1 to 1.
 
         Parameters
         ----------
         pixels : (n, height, width, 3)
             uint8 RGB, or floats in 0 to 1.
-        crop : float
-            Share of the centre square to keep, see `prepared`; 1 for images that were cut already, as the published
-            stimuli of 128 pixels are.
+        crop : float or None
+            Share of the centre square to keep, see `prepared`; None is the training's (`crop`), 1 is for images that
+            were cut already, as the published stimuli of 128 pixels are.
 
         Raises
         ------
@@ -172,6 +175,7 @@ class VAEGANGenerator:
         pixels = np.asarray(pixels)
         if pixels.ndim != 4 or pixels.shape[3] != 3 or 0 in pixels.shape[1:]:
             raise InconsistentInput(f"The VAE-GAN encodes images of shape (n, height, width, 3), got {pixels.shape}.")
+        crop = self.crop if crop is None else crop
         latents = np.empty((len(pixels), self.n_latents), dtype=np.float32)
         n_colours = self.encoder.layer1.in_channels
         with torch.inference_mode():

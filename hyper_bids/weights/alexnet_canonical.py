@@ -21,7 +21,7 @@ DENSE = (1, 4, 6)
 def alexnet(
     arrays: Mapping[str, np.ndarray], options: Mapping[str, object], origin: str, notes: tuple[str, ...] = ()
 ) -> Weights:
-    """Return checked canonical weights; the classifier may be missing.
+    """Return checked canonical weights; the classifier may be missing, or end early.
 
     Raises
     ------
@@ -37,6 +37,8 @@ def alexnet(
         side(n_inputs, before, "alexnet")
         before = n_inputs
         for number in DENSE:
+            if f"classifier.{number}.weight" not in arrays:
+                break
             shapes |= pair(arrays, f"classifier.{number}", before)
             before = width(arrays, f"classifier.{number}")
     return checked("alexnet", arrays, shapes, {}, origin, notes)

@@ -14,9 +14,19 @@ from hyper_bids.weights.feature_canonical import Shapes, Taking, checked
 HEAD = 64
 """Width of an attention head: what OpenAI's code divides by."""
 
-TEXT = ("transformer.", "token_embedding.", "ln_final.", "positional_embedding", "text_projection", "logit_scale")
+TEXT = ("transformer.", "token_embedding.", "ln_final.", "positional_embedding", "text_projection", "logit_scale",
+        "position_ids", "attn_mask")  # fmt: skip
 SAID = ("input_resolution", "context_length", "vocab_size")
 """The text encoder, and numbers that follow from the shapes."""
+
+OPENAIS = ("input_resolution", "vocab_size")
+"""Numbers that OpenAI's own files hold, and open_clip's, whose names and shapes are the same, do not."""
+
+TAKEN = "taken for OpenAI's CLIP (QuickGELU, 64-wide heads): the file does not tell"
+WITH_RESNET = "this is CLIP with a ResNet; the vision transformer (ViT-L-14.pt) is the network for --features"
+
+TORCHSCRIPT = "TorchScript archive"
+"""The container that OpenAI published in, as `recognise.CONTAINERS` calls it."""
 
 MAX_BLOCKS = 200
 
@@ -68,17 +78,22 @@ def _block(prefix: str, wide: int) -> Shapes:
 
 
 def from_openai(candidate: Candidate) -> Weights | None:
-    """Return the image encoder of ``ViT-L-14.pt`` or of a state dictionary of it, or None."""
+    """Return the image encoder of ``ViT-L-14.pt`` or of a state dictionary of it, or None.
+
+    open_clip's networks have the same names, and most of them another GELU, which nothing in a file tells: so a note
+    says what it was taken for, unless the file has what only OpenAI's have.
+    """
     arrays = candidate.whole("visual")
     if "visual.conv1.weight" not in arrays:
         return None
     if "visual.layer1.0.conv1.weight" in arrays:
-        raise Refused("this is CLIP with a ResNet; the vision transformer (ViT-L-14.pt) is the network for --features")
+        raise Refused(WITH_RESNET)
     if "visual.class_embedding" not in arrays:
         return None
+    is_openais = candidate.container == TORCHSCRIPT or any(name in arrays for name in OPENAIS)
     given = Taking(arrays, "clip")
     given.drop(*TEXT, *SAID)
     own = {name.removeprefix("visual."): array for name, array in given.arrays.items() if name.startswith("visual.")}
     given.drop("visual.")
     given.finish()
-    return clip(own, {}, "OpenAI's CLIP")
+    return clip(own, {}, "OpenAI's CLIP", () if is_openais else (TAKEN,))

@@ -16,7 +16,8 @@ from hyper_bids.weights.canonical import Refused, Weights
 MAX_LAYERS = 10
 KERNEL = 4
 DESCRIPTIONS = ("features", "features_layer", "features_sha256")
-"""Options: name and layer of the network whose features the PCA is of, and the checksum of its file."""
+"""Options: name and layer of the network whose features the PCA is of, and the checksum of its file. Besides them
+``crop``, a number: the share of the centre square that the network saw; 1 where a file does not say."""
 
 
 def dand(
@@ -45,10 +46,18 @@ def dand(
             raise Refused(f"{name} of this DAND generator has shape {array.shape}; its neighbours need {shapes[name]}")
     if (checked["pca.scale"] <= 0).any():
         raise Refused("pca.scale of this DAND generator holds a value that is not positive")
-    unknown = [name for name, value in options.items() if name not in DESCRIPTIONS or not isinstance(value, str)]
+    described = {name: value for name, value in options.items() if name != "crop"}
+    unknown = [name for name, value in described.items() if name not in DESCRIPTIONS or not isinstance(value, str)]
     if unknown:
         raise Refused(f"{unknown[0][:60]} is no description of a DAND generator")
+    if "crop" in options and not is_share(options["crop"]):
+        raise Refused(f"the crop of this DAND generator is {str(options['crop'])[:60]}, not a share of the picture")
     return Weights("dand", checked, options, origin, notes)
+
+
+def is_share(value: object) -> bool:
+    """Return whether an option is a number above 0 and at most 1."""
+    return type(value) in (int, float) and 0 < value <= 1
 
 
 def from_canonical(tree: object) -> Weights | None:

@@ -17,8 +17,11 @@ from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, folded
 
 STAGES = 7
 DEPTH_OF_B1 = (2, 3, 3, 4, 4, 5, 2)
+BLOCKS_OF_B4 = 32
 KERNELS = (3, 3, 5, 3, 5, 5, 3)
-EPSILON = 1e-5
+EPSILON, EPSILON_OF_DEEPER = 1e-5, 1e-3
+"""Of the batch norms: torchvision's B0 to B4, and its B5 to B7, whose weights come from TensorFlow."""
+
 MAX_BLOCKS = 40
 
 
@@ -80,11 +83,12 @@ def from_torch(candidate: Candidate) -> Weights | None:
         raise Refused("it looks like an EfficientNetV2 or a MobileNet; EfficientNet-B1 is the network for --features")
     given = Taking(arrays, "efficientnet")
     canonical: dict[str, np.ndarray] = {}
+    epsilon = EPSILON if len(_blocks(arrays)) <= BLOCKS_OF_B4 else EPSILON_OF_DEEPER
 
     def convolution(name: str, theirs: str) -> None:
         weight = given.take(f"{theirs}.0.weight", 4)
         canonical[f"{name}.weight"], canonical[f"{name}.bias"] = folded(
-            weight, given.torch_norm(f"{theirs}.1"), EPSILON
+            weight, given.torch_norm(f"{theirs}.1"), epsilon
         )
 
     convolution("stem", "features.0")

@@ -16,6 +16,9 @@ import sys
 from pathlib import Path
 
 PLAIN_FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}
+OPTIMISER = "optimizer_weights"
+"""What Keras keeps of a training beside the layers."""
+
 MAX_OBJECTS, MAX_DEPTH, MAX_NAME = 20_000, 12, 1000
 MAX_RATIO, ALWAYS_FINE = 16, 1 << 26
 """Unpacked to packed, and bytes unpacked that are let pass in any case."""
@@ -52,21 +55,26 @@ def linked(group, name: str):
 
 
 def data_sets(root):
-    """Yield (path below the group, data set), each object once however often it is linked."""
+    """Yield (path below the group, data set); one that has two names comes twice, a group may have but one."""
     import h5py
 
     seen: set[int] = set()
+    n_objects = 0
     waiting = [("", root, 0)]
     while waiting:
         prefix, here, depth = waiting.pop()
         for name in here:
+            if not prefix and name == OPTIMISER:
+                continue
             item = linked(here, name)
             path = f"{prefix}{name}"
+            n_objects += 1
+            is_group = isinstance(item, h5py.Group)
             address = h5py.h5o.get_info(item.id).addr
-            if address in seen or depth > MAX_DEPTH or len(seen) >= MAX_OBJECTS or len(path) > MAX_NAME:
+            if (is_group and address in seen) or depth > MAX_DEPTH or n_objects > MAX_OBJECTS or len(path) > MAX_NAME:
                 raise Damaged("its groups contain themselves or each other, or are nested without end")
-            seen.add(address)
-            if isinstance(item, h5py.Group):
+            if is_group:
+                seen.add(address)
                 waiting.append((f"{path}/", item, depth + 1))
             elif isinstance(item, h5py.Dataset):
                 yield path, checked(path, item)
@@ -87,7 +95,7 @@ def checked(name: str, data):
 
 def written_by_theano(file, root) -> bool:
     """Say whether Keras's attribute ``backend`` names Theano."""
-    return any(group.attrs.get("backend") in ("theano", b"theano") for group in (file, root))
+    return any("theano" in str(group.attrs.get("backend")) for group in (file, root))  # text, bytes or an array of them
 
 
 def table(path: Path, unpacked: Path) -> list[dict[str, object]]:
@@ -115,7 +123,11 @@ def table(path: Path, unpacked: Path) -> list[dict[str, object]]:
 
 
 def main(path: Path, unpacked: Path) -> dict[str, object]:
-    """Return ``{"rows": ...}``, or ``{"refused": why}`` or ``{"damaged": why}``."""
+    """Return ``{"rows": ...}``, or ``{"refused": why}``, ``{"damaged": why}`` or ``{"not_installed": what}``."""
+    try:
+        import h5py  # noqa: F401, before the limits: what fails here is the installation's fault, not the file's
+    except Exception as error:  # ImportError, and what a build for another NumPy raises
+        return {"not_installed": f"{type(error).__name__}: {str(error)[:200]}"}
     try:
         limit(path.stat().st_size)
         return {"rows": table(path, unpacked)}
@@ -128,4 +140,5 @@ def main(path: Path, unpacked: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    sys.path[:] = json.loads(sys.argv[3])
     print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hyper_bids.errors import MissingFiles
 from hyper_bids.weights import h5_table
 from hyper_bids.weights.canonical import Damaged, Refused
 
@@ -37,6 +38,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         Cut off, altered, or larger inside than it can be.
     Refused
         Something in it lies elsewhere, or is no plain number; or Theano wrote it, whose kernels lie otherwise.
+    MissingFiles
+        h5py is not installed, or cannot be loaded.
     """
     with tempfile.TemporaryDirectory(prefix="hyper_h5_") as folder:
         unpacked = Path(folder) / "unpacked"
@@ -45,12 +48,20 @@ def read(path: Path) -> dict[str, np.ndarray]:
             raise Refused(str(found["refused"]))
         if "damaged" in found:
             raise Damaged(str(found["damaged"]))
+        if "not_installed" in found:
+            raise MissingFiles(
+                f"HDF5 files need h5py, which cannot be loaded here ({found['not_installed']}): pip install h5py."
+            )
         return {_plain_name(row["name"]): _array(row, unpacked if row["packed"] else path) for row in found["rows"]}
 
 
 def _looked_at(path: Path, unpacked: Path) -> dict:
-    """Return what `h5_table` says, from a process that the library may take down with it."""
-    command = [sys.executable, "-I", h5_table.__file__, str(path), str(unpacked)]
+    """Return what `h5_table` says, from a process that the library may take down with it.
+
+    It finds its modules where this process found them; ``-I`` alone would hide what PYTHONPATH names.
+    """
+    places = json.dumps([place for place in sys.path if place])
+    command = [sys.executable, "-I", h5_table.__file__, str(path), str(unpacked), places]
     done = subprocess.run(command, capture_output=True, check=False)
     try:
         return json.loads(done.stdout)

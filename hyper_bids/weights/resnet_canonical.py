@@ -20,6 +20,7 @@ import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
 from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.clip_canonical import WITH_RESNET
 from hyper_bids.weights.feature_canonical import TITLES, Shapes, Taking, checked, folded, option, pair, width
 
 BLOCKS = (3, 4, 6, 3)
@@ -123,10 +124,12 @@ def from_torch(candidate: Candidate) -> Weights | None:
         return None
     if "layer1.0.conv3.weight" not in arrays or np.ndim(arrays.get("conv1.weight")) != 4:
         return None
+    if any(name.startswith("attnpool.") for name in arrays):
+        raise Refused(WITH_RESNET)
     blocks = tuple(len({n.split(".")[1] for n in arrays if n.startswith(f"layer{s}.")}) for s in range(1, 5))
     if blocks != BLOCKS:
         raise Refused(f"this is a ResNet with {blocks} blocks; ResNet-50, the network for --features, has {BLOCKS}")
-    architecture = _meant(candidate)
+    architecture, assumed = _meant(candidate)
     given = Taking(arrays, architecture)
     heads = given.drop("projection_head.", "prototypes.")
     canonical: dict[str, np.ndarray] = {}
@@ -143,22 +146,24 @@ def from_torch(candidate: Candidate) -> Weights | None:
     given.finish()
     if architecture == "vggface2":
         options = {"stem": "ceil", "stride": "first", "epsilon": 1e-5}
-        return vggface2(canonical, options, "PyTorch's VGGFace2 ResNet-50", _told("PyTorch", "Keras"))
+        return vggface2(canonical, options, "PyTorch's VGGFace2 ResNet-50", _told("PyTorch", "Keras") + assumed)
     notes = ("The projection head and the prototypes are left out.",) if heads else ()
     if "fc.weight" in canonical:
         notes = (f"It has a classifier of {width(canonical, 'fc')} classes, which SwAV's published file has not.",)
     options = {"stem": "padded", "stride": "middle", "epsilon": 1e-5}
-    return resnet50(canonical, options, "torchvision's ResNet-50", notes)
+    return resnet50(canonical, options, "torchvision's ResNet-50", notes + assumed)
 
 
-def _meant(candidate: Candidate) -> str:
+def _meant(candidate: Candidate) -> tuple[str, tuple[str, ...]]:
+    """Return the architecture, and a note where it was taken for one that the file itself does not look like."""
     arrays = candidate.arrays
     classes = len(arrays["fc.weight"]) if np.ndim(arrays.get("fc.weight")) == 2 else 0
     if classes == VGGFACE2_CLASSES:
-        return "vggface2"
+        return "vggface2", ()
     if classes == 1000 or any(name.startswith(("projection_head.", "prototypes.")) for name in arrays):
-        return "resnet50"
-    if candidate.wanted in ("vggface2", "resnet50"):
-        return candidate.wanted
-    return "vggface2" if candidate.container == "pickle" else "resnet50"
-
+        return "resnet50", ()
+    likely = "vggface2" if candidate.container == "pickle" else "resnet50"
+    if candidate.wanted not in ("vggface2", "resnet50") or candidate.wanted == likely:
+        return likely, ()
+    owner = {"vggface2": "VGGFace2's", "resnet50": "torchvision's"}[candidate.wanted]
+    return candidate.wanted, (f"taken for {owner} because asked; the file does not tell",)

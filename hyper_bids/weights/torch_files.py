@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
@@ -74,19 +75,21 @@ class Layout:
     def n_bytes(self) -> int:
         return prod(self.shape) * self.storage.item_bytes
 
-    def of(self, raw: bytes) -> np.ndarray:
+    def of(self, raw: bytes | memoryview) -> np.ndarray:
         """Return the tensor as an array of its own, from the bytes of its storage."""
-        if self.storage.dtype == BFLOAT16:
-            items = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
-        else:
-            items = np.frombuffer(raw, self.storage.dtype)
+        is_bfloat = self.storage.dtype == BFLOAT16
+        items = np.frombuffer(raw, "<u2" if is_bfloat else self.storage.dtype)
         steps = tuple(stride * items.itemsize for stride in self.strides)
-        return np.lib.stride_tricks.as_strided(items[self.offset :], self.shape, steps).copy()
+        own = np.lib.stride_tricks.as_strided(items[self.offset :], self.shape, steps).copy()
+        return np.asarray(own.astype(np.uint32) << np.uint32(16)).view(np.float32) if is_bfloat else own
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What the first reading found: the tree with `Layout` for tensors, and where the bytes of storages are."""
+    """What the first reading found: the tree with `Layout` for tensors, and where the bytes of storages are.
+
+    ``bytes_of`` reads a storage once and keeps it, however many tensors look at it: together no more than the file.
+    """
 
     protocol: int
     tree: object
@@ -185,6 +188,7 @@ def _look_at_zip(path: Path) -> Looked:
         if there is None or storage.n_bytes > there:
             raise Damaged(f"its storage {storage.key[:20]} has {there} bytes, fewer than announced")
 
+    @cache
     def bytes_of(storage: Storage) -> bytes:
         with zipfile.ZipFile(path) as archive:
             return archive.read(f"{folder}data/{storage.key}")[: storage.n_bytes]
@@ -209,6 +213,7 @@ def _look_at_legacy(path: Path) -> Looked:
         protocol = _protocol(data[:2])
     where = dict(zip(keys, starts, strict=False))
 
+    @cache
     def bytes_of(storage: Storage) -> bytes:
         with mapped(path) as data:
             return data[where[storage.key] : where[storage.key] + storage.n_bytes]

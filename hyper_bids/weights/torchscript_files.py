@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import pickletools
 import zipfile
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from hyper_bids.weights.canonical import Damaged, Refused
 from hyper_bids.weights.files import ZIP_FAULTS
-from hyper_bids.weights.torch_files import TORCHSCRIPT, Layout, Storage, _look_at_pickle, is_zip_checkpoint
+from hyper_bids.weights.torch_files import TORCHSCRIPT, Layout, _look_at_pickle, is_zip_checkpoint
 from hyper_bids.weights.unpickle import BROKEN, Inert, Name
 
 IMAGE_ENCODER = "visual."
@@ -65,7 +66,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 if there is None or storage.n_bytes > there.file_size:
                     raise Damaged(f"its storage {storage.key[:20]} is missing or shorter than announced")
             wanted = {name: layout for name, layout in layouts.items() if name.startswith(IMAGE_ENCODER)}
-            return {name: _array(archive, folder, layout) for name, layout in wanted.items()}
+            return _arrays(archive, folder, wanted)
     except (*ZIP_FAULTS, *BROKEN, StopIteration) as error:
         raise Damaged(f"its zip is cut off or altered ({type(error).__name__}: {str(error)[:80]})") from error
 
@@ -107,7 +108,13 @@ def _tensors(tree: object) -> dict[str, Layout]:
     return found
 
 
-def _array(archive: zipfile.ZipFile, folder: str, layout: Layout) -> np.ndarray:
-    storage: Storage = layout.storage
-    array = layout.of(archive.read(f"{folder}data/{storage.key}")[: storage.n_bytes])
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+def _arrays(archive: zipfile.ZipFile, folder: str, wanted: dict[str, Layout]) -> dict[str, np.ndarray]:
+    """Return name -> array. A storage is read once, however many tensors look at it."""
+    found: dict[str, np.ndarray] = {}
+    key_of = lambda name: wanted[name].storage.key  # noqa: E731
+    for key, names in groupby(sorted(wanted, key=key_of), key_of):
+        raw = memoryview(archive.read(f"{folder}data/{key}"))
+        for name in names:
+            array = wanted[name].of(raw[: wanted[name].storage.n_bytes])
+            found[name] = array.astype(np.float32) if array.dtype == np.float16 else array
+    return {name: found[name] for name in wanted}

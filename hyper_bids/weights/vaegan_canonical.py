@@ -14,6 +14,7 @@ from math import isqrt
 import numpy as np
 
 from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.dand_canonical import is_share
 
 ORIGIN = "VanRullen and Reddy's TensorFlow VAE-GAN"
 EPSILON = 1e-6
@@ -30,12 +31,13 @@ def vaegan(
 
     ``generator.fc (C0 s s, K)``, ``generator.layer{i} (in, out, 3, 3)`` (transposed convolutions, stride 2);
     ``encoder.layer{i} (out, in, 3, 3)``, ``encoder.fc (hidden, C s s)``, ``encoder.mu (K, hidden)`` and, for training
-    only, ``encoder.log_sigma``; each ``.weight`` and ``.bias``.
+    only, ``encoder.log_sigma``; each ``.weight`` and ``.bias``. Option ``crop``: the share of the centre square that
+    the network saw; the paper's 0.8 where a file does not say.
 
     Raises
     ------
     Refused
-        An array is missing, unknown, of another shape, or not finite.
+        An array is missing, unknown, of another shape, or not finite; an option is unknown.
     """
     checked = {name: _float32(name, array) for name, array in arrays.items()}
     shapes = _decoder_shapes(checked) | _encoder_shapes(checked)
@@ -47,7 +49,12 @@ def vaegan(
             raise Refused(f"it looks like a VAE-GAN, but has {name[:60]}, which no VAE-GAN has")
         if array.shape != shapes[name]:
             raise Refused(f"{name} of this VAE-GAN has shape {array.shape}, but its neighbours need {shapes[name]}")
-    return Weights("vaegan", checked, {}, origin, notes)
+    for name, value in options.items():
+        if name != "crop":
+            raise Refused(f"{name[:60]} is no description of a VAE-GAN")
+        if not is_share(value):
+            raise Refused(f"the crop of this VAE-GAN is {str(value)[:60]}, not a share of the picture")
+    return Weights("vaegan", checked, options, origin, notes)
 
 
 def _float32(name: str, array: np.ndarray) -> np.ndarray:

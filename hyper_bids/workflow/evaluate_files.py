@@ -130,7 +130,7 @@ def _checked(request: Request) -> Pairs:
     if request.protocol is not None and request.protocol not in known:
         hint = did_you_mean(request.protocol, known)
         raise UsageError(f"Unknown protocol {request.protocol!r}.{hint} Known: {listing(known, 10)}.")
-    networks = chosen(request.features, request.feature_weights)
+    networks = chosen(request.features, request.feature_weights, request.protocol)
     check_opens(networks)
     pairs = read_pairs(request.true, request.predicted)
     if request.protocol is not None and pairs.pictures is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,19 +32,25 @@ class Chosen:
     name : key of `FEATURES`
     layer : layer that was asked for, or None for the network's own
     file : weight file, absolute
+    needed : layer that the protocol looks at, whichever was asked for; None without a protocol that uses this network
     """
 
     name: str
     layer: str | None
     file: str
+    needed: str | None = None
 
     def params(self, device: str) -> dict[str, Any]:
         """Return the network as parameters of a step; `identity` says what is in its file."""
-        return {**asdict(self), "device": device}
+        return {"name": self.name, "layer": self.layer, "file": self.file, "device": device}
 
 
-def chosen(names: Sequence[str], files: Sequence[str]) -> tuple[Chosen, ...]:
+def chosen(names: Sequence[str], files: Sequence[str], protocol: str | None = None) -> tuple[Chosen, ...]:
     """Pair ``--features`` with ``--feature-weights``, in order; files alone say themselves which network they are.
+
+    Parameters
+    ----------
+    protocol : ``--protocol``, whose layer is then looked for by `check_opens`
 
     Raises
     ------
@@ -74,12 +80,23 @@ def chosen(names: Sequence[str], files: Sequence[str]) -> tuple[Chosen, ...]:
     double = [name for number, (name, _) in enumerate(parsed) if name in [other for other, _ in parsed[:number]]]
     if double:
         raise UsageError(f"--features names {double[0]} twice; one file of each network is used.")
-    return tuple(Chosen(name, layer, str(path)) for (name, layer), path in zip(parsed, files, strict=True))
+    needed = _layer_of(protocol)
+    return tuple(
+        Chosen(name, layer, str(path), needed.get(name)) for (name, layer), path in zip(parsed, files, strict=True)
+    )
+
+
+def _layer_of(protocol: str | None) -> dict[str, str]:
+    """Return network -> layer of a protocol; empty where it uses none."""
+    from hyper_bids.evaluate.image_protocols import PROTOCOLS
+
+    known = PROTOCOLS.get(protocol or "")
+    return {known.network: known.layer} if known is not None and known.network else {}
 
 
 def chosen_in(settings: Settings) -> tuple[Chosen, ...]:
     """Return the networks that the settings ask for; see `chosen`."""
-    return chosen(settings.evaluate.features, settings.evaluate.feature_weights)
+    return chosen(settings.evaluate.features, settings.evaluate.feature_weights, settings.evaluate.protocol)
 
 
 def _named_by(path: Path) -> str:
@@ -113,7 +130,7 @@ def _checksum(file: str, size: int, changed: int) -> str:
 
 
 def check_opens(networks: Sequence[Chosen]) -> None:
-    """Find out now whether every file is the network that it is said to be, and has the layer.
+    """Find out now whether every file is the network that it is said to be, and has the layers that will be used.
 
     Raises
     ------
@@ -121,16 +138,37 @@ def check_opens(networks: Sequence[Chosen]) -> None:
         As `make_features`.
     """
     for item in networks:
-        status = Path(item.file).stat()
-        _opens(item, status.st_size, status.st_mtime_ns)
+        for name, layer in STANDARD_SET.values():
+            if name == item.name:
+                check_layer(item, layer, "a metric")
+        if item.needed is not None:
+            check_layer(item, item.needed, "--protocol")
+        layers_of(item)
+
+
+def check_layer(item: Chosen, layer: str, user: str) -> None:
+    """Refuse a file without a layer that something else than the user's own ``NAME:LAYER`` needs.
+
+    Raises
+    ------
+    InconsistentInput
+        It has not; others as `make_features`.
+    """
+    if layer not in layers_of(item):
+        raise InconsistentInput(
+            f"{item.file}: this {item.name} has no layer {layer}, which {user} uses; give a file that has it."
+        )
+
+
+def layers_of(item: Chosen) -> tuple[str, ...]:
+    """Return the layers of the network in a file; it is read once, however often it is asked."""
+    status = Path(item.file).stat()
+    return _layers(item.name, item.layer, item.file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=32)
-def _opens(item: Chosen, size: int, changed: int) -> None:
-    made = make_features(item.name, Path(item.file), item.layer)
-    for name, layer in STANDARD_SET.values():
-        if name == item.name and layer not in made.layers:
-            raise InconsistentInput(f"{item.file}: this {name} has no layer {layer}, which the metrics use.")
+def _layers(name: str, layer: str | None, file: str, size: int, changed: int) -> tuple[str, ...]:
+    return tuple(make_features(name, Path(file), layer).layers)
 
 
 def opened(params: Mapping[str, Any], layer: str | None = None) -> Features:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
-from hyper_bids.workflow.feature_networks import Chosen, identity
+from hyper_bids.workflow.feature_networks import Chosen, check_layer, identity
 
 if TYPE_CHECKING:
     from hyper_bids.weights import Weights
@@ -24,7 +24,8 @@ def check_encoder(encoder: str | None, networks: Sequence[Chosen], weights: Path
     MissingFiles
         ``dand`` without its feature network, ``vaegan`` without weights.
     InconsistentInput
-        Weights of another network; weights that were made with another feature network's file; no encoder in them.
+        Weights of another network; weights that were made with another feature network's file; no encoder in them;
+        a feature network without the layer that the latents are components of.
     """
     if encoder == "vaegan":
         given_latents(encoder, weights)
@@ -44,6 +45,7 @@ def check_encoder(encoder: str | None, networks: Sequence[Chosen], weights: Path
             f"--weights {weights} were made with features of another file: its SHA-256 is {said}, that of "
             f"--feature-weights {network.file} is {here}. Give the file that they were made with."
         )
+    check_layer(network, layer, "--encoder dand")
 
 
 def dand_weights(weights: Path | None) -> Weights | None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from hyper_bids.errors import Locked, OutputNotWritable, UsageError
-from hyper_bids.generate.training.files import made_folder
-from hyper_bids.generate.training.image_folder import Pictures, digest_of, image_files, read_pictures, split
+from hyper_bids.generate.training.files import made_folder, removed
+from hyper_bids.generate.training.image_folder import Pictures, read_pictures, split
 from hyper_bids.generate.training.interruption import Interrupted, Interruption
 from hyper_bids.generate.training.latent_space import Extractor, FeaturePCA, features_of, fit_pca
 from hyper_bids.generate.training.settings import TrainingSettings, settings_of
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from hyper_bids.generate.training.loop import Model
 
 Say = Callable[[str], None]
+
+LATENT_LAYER, LOSS_LAYER = "fc6", "relu3_3"
+"""Of DAND's two networks, where neither ``NAME:LAYER`` nor an option names one."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class TrainingRequest:
     out : ``.safetensors`` file to write; what belongs to the training goes into a folder beside it
     space_images : folder of the pictures that DAND's PCA is fitted on; None is ``images``
     features, feature_layer, feature_weights : the network whose features DAND's latents are of, and its file
-    loss_features, loss_layer, loss_weights_file : the network of DAND's feature loss, and its file
+    loss_features, loss_layer, loss_weights_file : the network of DAND's feature loss, and its file; a layer may be
+        in the name, ``NAME:LAYER``, and is ``fc6`` and ``relu3_3`` where none is named
     loss : term -> weight
     resume : an error where there is no checkpoint
     restart : throw a checkpoint away
@@ -49,10 +53,10 @@ class TrainingRequest:
     out: Path
     space_images: Path | None = None
     features: str = "vggface"
-    feature_layer: str | None = "fc6"
+    feature_layer: str | None = None
     feature_weights: Path | None = None
     loss_features: str = "vgg16"
-    loss_layer: str | None = "relu3_3"
+    loss_layer: str | None = None
     loss_weights_file: Path | None = None
     loss: Mapping[str, float] = field(default_factory=dict)
     epochs: int | None = None
@@ -136,8 +140,15 @@ def train(request: TrainingRequest, *, networks: FeatureNetworks | None = None, 
         try:
             return _train(request, settings, networks, device, say, interruption)
         except Interrupted as stopped:
-            where = "the same command goes on from its checkpoint"
-            return Outcome(None, f"stopped by a signal; {where}", stopped.signal)
+            return Outcome(None, f"stopped by a signal; {_what_is_kept(request)}", stopped.signal)
+
+
+def _what_is_kept(request: TrainingRequest) -> str:
+    if not (request.folder / "checkpoint.pt").is_file():
+        return "there was no checkpoint yet: the same command starts again, with the features that are on disk"
+    if request.restart:
+        return "the command without --restart goes on from its checkpoint"
+    return "the same command goes on from its checkpoint"
 
 
 def _train(
@@ -154,6 +165,9 @@ def _train(
         request.images, settings.size, request.folder, crop=settings.crop, skip_bad=request.skip_bad_images, say=say,
         stop=stop,
     )  # fmt: skip
+    if request.restart:  # only now: a slip in --images costs no checkpoint
+        for old in ("checkpoint.pt", "losses.tsv", *(f"sheets/{sheet.name}" for sheet in _sheets(request.folder))):
+            removed(request.folder / old)
     identity: dict[str, Any] = settings.identity() | {"pictures": pictures.digest, "n_pictures": len(pictures)}
     if networks is None:
         from hyper_bids.generate.training.vaegan_training import VAEGANTraining
@@ -177,6 +191,10 @@ def _train(
     )  # fmt: skip
     path = write_safetensors(model.weights(notes), request.out)
     return Outcome(path, f"{path}: use it with --generator {request.model} --weights {path}")
+
+
+def _sheets(folder: Path) -> list[Path]:
+    return sorted((folder / "sheets").glob("epoch-*.png"))
 
 
 def _dand(
@@ -212,11 +230,14 @@ def _space(
 ) -> tuple[FeaturePCA, str]:
     """Return the PCA, and the digest of the pictures that it was fitted on (empty: those that are trained on)."""
     if request.space_images is None:
-        return fit_pca(features[split(len(features), settings.held_out, settings.seed)[0]], settings.n_latents), ""
-    files = image_files(request.space_images)
-    digest = digest_of(files, how["stop"])
-    found = features_of(list(files.values()), digest, extractor, request.folder / "space.f32", **how)
-    return fit_pca(found, settings.n_latents), digest
+        rows, _ = split(len(features), settings.held_out, settings.seed)
+        return fit_pca(features, settings.n_latents, rows), ""
+    pictures = read_pictures(
+        request.space_images, settings.size, request.folder / "space", skip_bad=request.skip_bad_images,
+        option="--space-images", **how,
+    )  # fmt: skip
+    found = features_of(pictures.paths, pictures.digest, extractor, request.folder / "space.f32", **how)
+    return fit_pca(found, settings.n_latents), pictures.digest
 
 
 def _maps_of(network: Any) -> Callable[[Any], Any]:
@@ -234,14 +255,18 @@ def feature_networks(request: TrainingRequest, settings: TrainingSettings, devic
     MissingFiles, InconsistentInput
         As `make_features`.
     """
-    from hyper_bids.features import make_features
+    from hyper_bids.features import make_features, parse_features
+
+    def layer_of(name: str, layer: str | None, usual: str) -> str:
+        return layer or parse_features(name)[1] or usual
 
     if request.feature_weights is None:
         raise UsageError(
             "DAND's latents are features: give --feature-weights, the file of VGG-Face (`hyper-tools models list` says "
             "where it is), and with --features another network."
         )
-    latents = make_features(request.features, request.feature_weights, request.feature_layer, device)
+    layer = layer_of(request.features, request.feature_layer, LATENT_LAYER)
+    latents = make_features(request.features, request.feature_weights, layer, device)
     if settings.loss_weights["feature"] == 0:
         return FeatureNetworks(latents, None)
     if request.loss_weights_file is None:
@@ -249,9 +274,8 @@ def feature_networks(request: TrainingRequest, settings: TrainingSettings, devic
             "DAND's loss compares features of ImageNet's VGG-16: give --loss-weights, its file (`hyper-tools models "
             "list` says where it is), or train without that term: --loss feature=0."
         )
-    return FeatureNetworks(
-        latents, make_features(request.loss_features, request.loss_weights_file, request.loss_layer, device)
-    )
+    layer = layer_of(request.loss_features, request.loss_layer, LOSS_LAYER)
+    return FeatureNetworks(latents, make_features(request.loss_features, request.loss_weights_file, layer, device))
 
 
 def _opened(path: Path) -> TextIO:

@@ -120,7 +120,8 @@ class DANDTraining:
 
     def weights(self, notes: tuple[str, ...]) -> Weights:
         """Return the generator with its PCA in canonical form."""
-        return Weights("dand", self.generator.canonical(), self.described, "trained by hyper-tools train dand", notes)
+        options = self.described | {"crop": self.settings.crop}
+        return Weights("dand", self.generator.canonical(), options, "trained by hyper-tools train dand", notes)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

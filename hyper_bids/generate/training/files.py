@@ -24,6 +24,19 @@ def made_folder(path: Path) -> Path:
     return Path(path)
 
 
+def removed(path: Path) -> None:
+    """Remove a file where there is one.
+
+    Raises
+    ------
+    OutputNotWritable
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputNotWritable(f"Cannot remove {path}: {error.strerror or error}.") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; put it in place, safely on disk, when the block ends well.

@@ -14,7 +14,7 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, listing
 from hyper_bids.generate.images import SUFFIXES, read_image
-from hyper_bids.generate.training.files import replacing
+from hyper_bids.generate.training.files import removed, replacing
 from hyper_bids.generate.vaegan import prepared
 
 AT_ONCE = 64
@@ -42,8 +42,12 @@ class Pictures:
         return len(self.names)
 
 
-def image_files(folder: Path) -> dict[str, Path]:
+def image_files(folder: Path, option: str = "--images") -> dict[str, Path]:
     """Return relative name -> path of every image file in a folder and its subfolders, sorted by name.
+
+    Parameters
+    ----------
+    option : which one gave the folder, for errors
 
     Raises
     ------
@@ -52,7 +56,7 @@ def image_files(folder: Path) -> dict[str, Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise MissingFiles(f"--images {folder} is no folder.")
+        raise MissingFiles(f"{option} {folder} is no folder.")
     found = {
         path.relative_to(folder).as_posix(): path
         for path in folder.rglob("*")
@@ -90,6 +94,7 @@ def read_pictures(
     *,
     crop: float = 1.0,
     skip_bad: bool = False,
+    option: str = "--images",
     say: Callable[[str], None] = lambda line: None,
     stop: Callable[[], None] = lambda: None,
 ) -> Pictures:
@@ -101,6 +106,7 @@ def read_pictures(
     ----------
     cache : folder for ``pictures.u8`` and ``pictures.json``
     skip_bad : go on without the files that are no images, naming them; else they are an error
+    option : which one gave the folder, for errors
 
     Raises
     ------
@@ -110,12 +116,13 @@ def read_pictures(
         All files are bad.
     OutputNotWritable
     """
-    files = image_files(folder)
+    files = image_files(folder, option)
     digest = digest_of(files, stop)
     wanted = {"digest": digest, "size": size, "crop": crop}
     described = _described(cache)
     if {name: described.get(name) for name in wanted} != wanted:
         say(f"reading {len(files)} pictures at {size} pixels")
+        removed(cache / "pictures.json")  # it would describe the new pictures, were the job killed between the two
         described = wanted | _prepare(files, size, crop, cache / "pictures.u8", stop)
         with replacing(cache / "pictures.json") as part:
             part.write_text(json.dumps(described), encoding="utf-8")

@@ -110,6 +110,13 @@ class Training:
         self.model.restore(content["model"])
         self.progress = Progress(**content["progress"])
         self.say(f"going on from {self.checkpoint}: epoch {self.progress.epoch + 1}, step {self.progress.step}")
+        where = self.progress
+        if (where.epoch, where.step) > (self.settings.epochs, 0):
+            more = f" and {where.step} steps" if where.step else ""
+            self.say(
+                f"--epochs {self.settings.epochs}: the checkpoint is {where.epoch} epochs{more} on, and these are the "
+                "weights that are written. For fewer, start anew with --restart, or with another --out."
+            )
         return True
 
     def run(self) -> None:

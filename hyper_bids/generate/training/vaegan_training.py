@@ -94,7 +94,8 @@ class VAEGANTraining:
         """Return encoder and generator in canonical form."""
         parts = {"generator": self.decoder.canonical(), "encoder": self.encoder.canonical()}
         arrays = {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
-        return Weights("vaegan", arrays, {}, "trained by hyper-tools train vaegan", notes)
+        options = {"crop": self.settings.crop}
+        return Weights("vaegan", arrays, options, "trained by hyper-tools train vaegan", notes)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

@@ -107,11 +107,10 @@ def _fewer(n_latents: int, n_components: int, learned: np.ndarray) -> list[str]:
 def _vaegan(pictures: Pictures, weights: str, device: str) -> Encoded:
     """The latents mu of the VAE-GAN's own encoder."""
     from hyper_bids.generate import VAEGANGenerator
-    from hyper_bids.generate.vaegan import CROP
 
     generator = VAEGANGenerator.load(Path(weights), device=device)
-    values = np.concatenate([generator.encode(picture[None], crop=CROP) for picture in pictures])
-    return Encoded(values, facts={"crop": CROP})
+    values = np.concatenate([generator.encode(picture[None]) for picture in pictures])
+    return Encoded(values, facts={"crop": generator.crop})
 
 
 def _dand(
@@ -119,8 +118,10 @@ def _dand(
 ) -> Encoded:
     """Scores of the features' principal components, each of unit variance over the training pictures.
 
-    ``features = mean + (z * scale) @ components``; `hyper_bids.generate.dand` inverts it so.
+    ``features = mean + (z * scale) @ components``; `hyper_bids.generate.dand` inverts it so. Features are those of the
+    centre square, or of its part that the generator was trained on: `full_size` cuts them so in training.
     """
+    from hyper_bids.generate.training.image_folder import centre
     from hyper_bids.generate.training.latent_space import FeaturePCA, fit_pca
     from hyper_bids.workflow.feature_networks import opened
     from hyper_bids.workflow.latent_encoders import dand_weights, wanted_features
@@ -128,7 +129,8 @@ def _dand(
     model = dand_weights(None if weights is None else Path(weights))
     layer = wanted_features(model)[1]
     extractor = opened(network, layer)
-    values = np.concatenate([extractor.features([picture]) for picture in pictures])
+    crop = 1.0 if model is None else float(model.options.get("crop", 1.0))
+    values = np.concatenate([extractor.features([centre(picture, crop)]) for picture in pictures])
     parts = ("mean", "components", "scale")
     if model is None:
         pca = fit_pca(values[learned], n_components)
@@ -147,6 +149,5 @@ def _dand(
         "features": np.array(extractor.name), "features_layer": np.array(layer),
         "features_sha256": np.array(extractor.sha256),
     }  # fmt: skip
-    told = {"features": extractor.describe(), "given": model is not None}
+    told = {"features": extractor.describe(), "given": model is not None, "crop": crop}
     return Encoded(pca.latents(values), saved, notices, told)
-

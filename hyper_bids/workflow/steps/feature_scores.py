@@ -53,6 +53,7 @@ def described(entries: Mapping[str, Any], features: Features | None) -> dict[str
         return dict(entries)
     what = features.describe()
     told = {key: what[key] for key in ("Network", "Layer", "Features", "SHA256", "Layout")}
+    told |= {"Notes": what["Notes"]} if what.get("Notes") else {}
     told["Size"], told["Resampling"] = what["Input"]["Size"], what["Input"]["Resampling"]
     own = {name: told for name in COLUMNS} | {"metric": {"FeatureNetwork": what}}
     return {name: {**entry, **own.get(name, {})} for name, entry in entries.items()}
