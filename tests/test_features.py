@@ -103,8 +103,8 @@ def test_full_size_networks_equal_torchvisions(published, tmp_path, name):
         arrays = {key: array for key, array in arrays.items() if not key.startswith("fc.")}
     path = files.write_torch(tmp_path / "w.pth", arrays, "module." if name == "swav" else "")
     found = make_features(name, path).features(pictures(2, size, size, seed=3))
-    np.testing.assert_allclose(found[0, np.linspace(0, found.shape[1] - 1, 6).astype(int)], six, rtol=2e-5)
-    np.testing.assert_allclose(found[1].mean(dtype=np.float64), mean, rtol=1e-5)
+    np.testing.assert_allclose(found[0, np.linspace(0, found.shape[1] - 1, 6).astype(int)], six, rtol=1e-4)
+    np.testing.assert_allclose(found[1].mean(dtype=np.float64), mean, rtol=5e-5)
 
 
 def test_vggface_equals_a_naive_version_in_keras_order(tmp_path):
