@@ -70,6 +70,23 @@ REFERENCES = {
     "Psychology 3(3):296-322. https://doi.org/10.1111/j.2044-8295.1910.tb00207.x",
     "shrout": "Shrout PE, Fleiss JL (1979). Intraclass correlations: uses in assessing rater reliability. "
     "Psychological Bulletin 86(2):420-428. https://doi.org/10.1037/0033-2909.86.2.420",
+    "whitlock": "Whitlock MC (2005). Combining probability from independent tests: the weighted Z-method is superior "
+    "to Fisher's approach. Journal of Evolutionary Biology 18(5):1368-1373. "
+    "https://doi.org/10.1111/j.1420-9101.2005.00917.x",
+    "cornfield": "Cornfield J, Tukey JW (1956). Average values of mean squares in factorials. The Annals of "
+    "Mathematical Statistics 27(4):907-949. https://doi.org/10.1214/aoms/1177728067",
+    "satterthwaite": "Satterthwaite FE (1946). An approximate distribution of estimates of variance components. "
+    "Biometrics Bulletin 2(6):110-114. https://doi.org/10.2307/3002019",
+    "friedman": "Friedman M (1937). The use of ranks to avoid the assumption of normality implicit in the analysis of "
+    "variance. Journal of the American Statistical Association 32(200):675-701. "
+    "https://doi.org/10.1080/01621459.1937.10503522",
+    "wilcoxon": "Wilcoxon F (1945). Individual comparisons by ranking methods. Biometrics Bulletin 1(6):80-83. "
+    "https://doi.org/10.2307/3001968",
+    "holm": "Holm S (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
+    "Statistics 6(2):65-70.",
+    "fdr": "Benjamini Y, Hochberg Y (1995). Controlling the false discovery rate: a practical and powerful approach "
+    "to multiple testing. Journal of the Royal Statistical Society: Series B 57(1):289-300. "
+    "https://doi.org/10.1111/j.2517-6161.1995.tb02031.x",
 }
 
 SHORT = {
@@ -81,7 +98,9 @@ SHORT = {
     "dand": "Güçlütürk et al. 2017", "vaegan": "VanRullen & Reddy 2019", "turk": "Turk & Pentland 1991",
     "pggan": "Karras et al. 2018", "adam": "Kingma & Ba 2015", "stopping": "Prechelt 1998",
     "penrose": "Penrose 1956", "spearman": "Spearman 1910", "brown": "Brown 1910", "shrout": "Shrout & Fleiss 1979",
-    "hesterberg": "Hesterberg 2015", "agresti": "Agresti & Coull 1998",
+    "hesterberg": "Hesterberg 2015", "agresti": "Agresti & Coull 1998", "whitlock": "Whitlock 2005",
+    "cornfield": "Cornfield & Tukey 1956", "satterthwaite": "Satterthwaite 1946", "friedman": "Friedman 1937",
+    "wilcoxon": "Wilcoxon 1945", "holm": "Holm 1979", "fdr": "Benjamini & Hochberg 1995",
 }  # fmt: skip
 
 

@@ -15,9 +15,12 @@ import numpy as np
 from hyper_bids import __version__
 from hyper_bids.derivatives.names import Scope, file_name, label
 from hyper_bids.derivatives.write import write_text
+from hyper_bids.errors import listing
 from hyper_bids.report import pictures, summary
 from hyper_bids.report.figures_group import distribution_figure, participants_figure
 from hyper_bids.report.gallery import FigureFolder, Gallery
+from hyper_bids.report.group_audits import CheckRow, audit_notices, check_rows, read_audits
+from hyper_bids.report.group_methods import write_group_methods
 from hyper_bids.report.group_tables import comparison_part, covariate_table, draw_comparison, entities_of_table
 from hyper_bids.report.page import render
 from hyper_bids.report.read import read_table
@@ -76,20 +79,24 @@ class GroupPart:
     sorted_by: str
     words: list[str]
     covariates: Table | None
-    n_people: int
+    people: list[str]
+    checks: list[CheckRow]
+    warnings: list[tuple[str, str]]
+    provenance: Mapping[str, Any]
 
 
 def write_group_report(
     output: Path, tables: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]] = ()
 ) -> Path:
-    """Write ``group.html`` into the output folder.
+    """Write ``group.html`` into the output folder, and the group's paragraph into ``logs/CITATION.md``.
 
     Parameters
     ----------
-    output : the output dataset; reconstructions and ``recon.tsv`` are read from it
+    output : the output dataset; reconstructions, ``recon.tsv`` and ``audit.json`` are read from it
     tables : one per task, space, model and latent space: ``task``, ``space``, ``resolution``, ``model``,
         ``desc``, ``metrics`` (groupmetrics), ``stats`` (groupstats), ``notices``; where there are,
-        ``words`` (what so many participants can show) and ``covariates`` (groupcovariates)
+        ``words`` (what so many participants can show), ``covariates`` (groupcovariates) and ``provenance``
+        (entries of the participants' sidecars that say what made them)
     comparisons : one per set of decoders or latent spaces: the names, ``what``, ``models``, ``table``
         (groupcomparison), ``words``, ``notices``
 
@@ -104,8 +111,10 @@ def write_group_report(
     parts = [_part(output, raw, table, problems) for table in tables]
     for made in comparisons:
         draw_comparison(made, FigureFolder(OutputFolder(output)))
-    notices = [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
+    notices = [(kind, f"{part.title}: {text}") for part in parts for kind, text in part.warnings]
+    notices += [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
     notices += [("WARN", problem) for problem in dict.fromkeys(problems)]
+    people = sorted({who for part in parts for who in part.people})
     html = render(
         "group.html",
         gallery=Gallery([output], "figures"),
@@ -116,6 +125,8 @@ def write_group_report(
         several=len(parts) > 1,
         notices=notices,
         raw=str(raw or "unknown"),
+        people=listing(people, MANY),
+        methods_of=write_group_methods(output, people, tables, comparisons),
     )
     return write_text(output / "group.html", html)
 
@@ -152,14 +163,15 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
     _draw(stats, people, rows, entities_of_table(table), FigureFolder(OutputFolder(output)))
     cards, n_shared, column = _cards(output, raw, table, people, problems)
     told = [row for row in rows if row.metric in summary.TOLD]
-    about = summary.attributes(found_attributes, together)
+    about = [summary.attributes(found_attributes, together), summary.against_zero(rows, together)]
+    audits = read_audits(output, table, people)
     return GroupPart(
         key=f"part-{label(title)}",
         title=title,
         where=_where(table),
         finding=finding,
         line=line,
-        sentences=[*(row.sentence for row in told), *([about] if about else [])],
+        sentences=[*(row.sentence for row in told), *filter(None, about)],
         notices=[str(notice) for notice in table.get("notices", [])],
         participants=[_person(output, who, own[who], rows) for who in people[:LISTED]],
         columns=[row.name for row in rows],
@@ -171,7 +183,10 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
         sorted_by=column.replace("_", " "),
         words=[str(sentence) for sentence in table.get("words", ())],
         covariates=covariate_table(table.get("covariates")),
-        n_people=len(people),
+        people=[f"sub-{who.removeprefix('sub-')}" for who in people],
+        checks=check_rows(audits),
+        warnings=list(audit_notices(audits)),
+        provenance=table.get("provenance", {}),
     )
 
 

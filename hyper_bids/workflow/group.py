@@ -106,6 +106,11 @@ def _write_results(output: Path, result: Results, seed: int) -> dict[str, Any]:
         **_names(result.key), "metrics": combined.astype({"participant_id": object, "stimulus_id": object}),
         "stats": tested, "notices": result.notices, "words": words,
         "covariates": covariates,
+        "provenance": {
+            "Version of the participants' runs": result.joined("SoftwareVersion"),
+            "Settings digest": stamp.settings, "Random seed": seed,
+            "Digests of the input files": listing(stamp.inputs.split("+"), 12),
+        },
     }  # fmt: skip
 
 

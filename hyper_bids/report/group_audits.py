@@ -1,0 +1,89 @@
+"""The participants' audits beside each other: one light per check and participant, and what has to be read first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.derivatives.names import Scope
+from hyper_bids.errors import listing
+from hyper_bids.report.audits import LIGHTS, AuditItem, audit_items
+
+NAMED = 6
+"""Participants that a sentence names; of the others it gives the number."""
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One check over participants.
+
+    Parameters
+    ----------
+    title : what was checked
+    lights : (sign, class, words) per status that somebody has, worst first
+    text : what the audit says of the participant with the worst light
+    """
+
+    title: str
+    lights: list[tuple[str, str, str]]
+    text: str
+
+
+def read_audits(output: Path, table: Mapping[str, Any], people: Sequence[str]) -> dict[str, list[AuditItem]]:
+    """Return participant -> audit, of those whose ``audit.json`` lies in the output folder.
+
+    Parameters
+    ----------
+    output : the output dataset
+    table : names of the result: ``task``, ``space``, ``resolution``, ``model``, ``desc``
+    people : participants, with or without ``sub-``
+    """
+    found = {}
+    for who in people:
+        bare = who.removeprefix("sub-")
+        scope = Scope(bare, table["task"], table["space"] or None, table["resolution"] or None)
+        path = output / scope.name("audit", ".json", model=table["model"], desc=table["desc"])
+        if path.is_file():
+            found[f"sub-{bare}"] = audit_items(json.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def check_rows(audits: Mapping[str, Sequence[AuditItem]]) -> list[CheckRow]:
+    """Return a row a check, those with the worst lights first."""
+    order = list(LIGHTS)
+    checks = _by_check(audits)
+    worst = {title: min(order.index(item.status) for item in items.values()) for title, items in checks.items()}
+    return [_row(title, checks[title]) for title in sorted(checks, key=lambda title: worst[title])]
+
+
+def audit_notices(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[str, str]]:
+    """Yield (status, sentence) for every check that failed or warns in somebody, failures first."""
+    checks = _by_check(audits)
+    for status in ("FAIL", "WARN"):
+        for items in checks.values():
+            who = [name for name, item in items.items() if item.status == status]
+            if who:
+                first = f", of {who[0]}" if len(who) > 1 else ""
+                yield status, f"{len(who)} of {len(items)} audits ({listing(who, NAMED)}){first}: {items[who[0]].text}"
+
+
+def _by_check(audits: Mapping[str, Sequence[AuditItem]]) -> dict[str, dict[str, AuditItem]]:
+    checks: dict[str, dict[str, AuditItem]] = {}
+    for who, items in audits.items():
+        for item in items:
+            checks.setdefault(item.title, {})[who] = item
+    return checks
+
+
+def _row(title: str, items: Mapping[str, AuditItem]) -> CheckRow:
+    groups = {status: [who for who, item in items.items() if item.status == status] for status in LIGHTS}
+    groups = {status: who for status, who in groups.items() if who}
+    lights = []
+    for status, who in groups.items():
+        word, sign = LIGHTS[status]
+        named = f": {listing(who, NAMED)}" if len(groups) > 1 else ""
+        lights.append((sign, items[who[0]].css, f"{len(who)} {word}{named}"))
+    return CheckRow(title, lights, items[next(iter(groups.values()))[0]].text)

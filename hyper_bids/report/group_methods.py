@@ -1,0 +1,144 @@
+"""The methods text of a group: what the participants' runs wrote, and a paragraph on how they were combined."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hyper_bids.derivatives.write import write_text
+from hyper_bids.errors import listing
+from hyper_bids.report.bibliography import bibtex, cite_key
+from hyper_bids.report.citations import REFERENCES, Text
+
+TITLE = "Group"
+OWN = ("whitlock", "cornfield", "satterthwaite", "fdr", "friedman", "wilcoxon", "holm")
+"""Works that only the paragraph on the group cites: an earlier group's are taken out before new ones are put in."""
+
+HEADING = "## References"
+PARAGRAPH = re.compile(r"\*\*(.+?)\.\*\* (.+)")
+NAMED = 12
+"""Participants that the text names."""
+
+
+@dataclass(frozen=True)
+class GroupMethods:
+    """Methods of participants and group.
+
+    Parameters
+    ----------
+    paragraphs : (title, text)
+    bibliography : references in full
+    markdown, bibtex : the same, to copy
+    """
+
+    paragraphs: list[tuple[str, str]]
+    bibliography: list[str]
+    markdown: str
+    bibtex: str
+
+
+def write_group_methods(
+    output: Path, people: Sequence[str], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+) -> GroupMethods:
+    """Add the group's paragraph to ``logs/CITATION.md`` and its references to both files; return the whole text.
+
+    Doing so again changes nothing; a participant's run writes the files anew, without the group.
+
+    Parameters
+    ----------
+    output : the output dataset
+    people : participants of any result, ``sub-<label>``
+    tables, comparisons : as in `hyper_bids.report.group.write_group_report`
+    """
+    text = group_text(people, tables, comparisons)
+    path = output / "logs" / "CITATION.md"
+    markdown = with_group(path.read_text(encoding="utf-8") if path.is_file() else "# Methods\n", text)
+    beside = path.with_suffix(".bib")
+    entries = with_entries(beside.read_text(encoding="utf-8") if beside.is_file() else "", text.used)
+    write_text(path, markdown)
+    write_text(beside, entries)
+    body, _, references = markdown.partition(HEADING)
+    listed = [line.partition(". ")[2] for line in references.splitlines() if line[:1].isdigit()]
+    return GroupMethods(PARAGRAPH.findall(body), listed, markdown, entries)
+
+
+def group_text(
+    people: Sequence[str], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+) -> Text:
+    """Write the paragraph on the group: who, how p and intervals are made, and what else was tested."""
+    text = Text()
+    n = f"{len(people)} participant{'s' if len(people) != 1 else ''}"
+    sentences = [f"Results of {n} ({listing(people, NAMED)}) were taken together."]
+    if len(people) > 1:
+        sentences += [
+            "p-values of metrics combine the participants' own one-sided p by Stouffer's method "
+            f"{text.cite('whitlock')}, those of attributes their two-sided p with the sign of the effect: they say "
+            "whether these participants' predictions carry information, not how many people's would.",
+            "95 % intervals of means take participants and stimuli as samples where all were tested on the same "
+            f"stimuli, by variance components {text.cite('cornfield')} with the degrees of freedom of "
+            f"{text.name('satterthwaite')}; where they were not, participants only, by t.",
+        ]
+    else:
+        sentences.append("p-values and intervals are the participant's own.")
+    covariates = sorted({str(name) for table in tables for name in _covariates(table)})
+    if covariates:
+        sentences.append(
+            f"The accuracy of every stimulus, averaged over participants, was tested against {listing(covariates)} by "
+            "permuting stimuli, corrected for the number of covariates by Bonferroni's inequality and for the false "
+            f"discovery rate {text.cite('fdr')}."
+        )
+    sentences += [_comparison(text, made) for made in comparisons if len(made["table"])]
+    text.add(TITLE, sentences)
+    return text
+
+
+def _covariates(table: Mapping[str, Any]) -> Sequence[Any]:
+    rows = table.get("covariates")
+    return () if rows is None else rows["covariate"].tolist()
+
+
+def _comparison(text: Text, made: Mapping[str, Any]) -> str:
+    models = listing(list(made["models"]), NAMED)
+    omnibus = (
+        f"Friedman's test {text.cite('friedman')}, exact below 12 participants" if len(made["models"]) > 2
+        else "the sign test"
+    )  # fmt: skip
+    return (
+        f"{str(made['what']).capitalize()} ({models}) were compared over participants by {omnibus}, and in pairs by "
+        f"signed ranks {text.cite('wilcoxon')} with the correction of {text.name('holm')}."
+    )
+
+
+def with_group(markdown: str, text: Text) -> str:
+    """Return the methods text with the group's paragraph, in the place of an earlier one.
+
+    Parameters
+    ----------
+    markdown : of `hyper_bids.report.methods.methods_text`, with or without a group
+    text : of `group_text`
+    """
+    body, _, references = markdown.partition(HEADING)
+    kept = [part for part in body.rstrip().split("\n\n") if not part.startswith(f"**{TITLE}.**")]
+    own = {REFERENCES[key] for key in OWN}
+    entries = [line.partition(". ")[2] for line in references.splitlines() if line[:1].isdigit()]
+    entries = [entry for entry in entries if entry not in own]
+    entries += [REFERENCES[key] for key in text.used if REFERENCES[key] not in entries]
+    (title, sentences), = text.paragraphs
+    numbered = [f"{number}. {entry}" for number, entry in enumerate(entries, 1)]
+    return "\n".join(["\n\n".join([*kept, f"**{title}.** {' '.join(sentences)}", HEADING]), "", *numbered, ""])
+
+
+def with_entries(entries: str, keys: Sequence[str]) -> str:
+    """Return BibTeX entries with those of ``keys``, and without those of an earlier group."""
+    own = {cite_key(key) for key in OWN}
+    kept = [part for part in entries.strip().split("\n\n") if part and _key_of(part) not in own]
+    there = {_key_of(part) for part in kept}
+    added = bibtex(key for key in keys if cite_key(key) not in there).strip()
+    return "\n\n".join([*kept, *([added] if added else [])]) + "\n"
+
+
+def _key_of(entry: str) -> str:
+    return entry.partition("{")[2].partition(",")[0]

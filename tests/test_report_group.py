@@ -1,0 +1,102 @@
+"""What the group's page says of its participants: their audits, and how they were taken together."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.append(str(Path(__file__).parent))
+
+from test_report import group_table
+
+from hyper_bids.derivatives.write import write_json
+from hyper_bids.report.bibliography import cite_key
+from hyper_bids.report.citations import REFERENCES
+from hyper_bids.report.group import write_group_report
+from hyper_bids.report.group_audits import audit_notices, check_rows, read_audits
+from hyper_bids.report.group_methods import group_text, with_entries, with_group, write_group_methods
+
+NAMES = {"task": "faces", "space": None, "resolution": None, "model": "ridge", "desc": "z"}
+NO_ROWS = pd.DataFrame({"metric": []})
+PARTICIPANT = (
+    "# Methods\n\nWritten by hyper.\n\n**Data.** BOLD images (Hoerl & Kennard 1970).\n\n## References\n\n"
+    f"1. {REFERENCES['ridge']}\n"
+)
+
+
+def comparison(*models):
+    return {**NAMES, "what": "decoders", "models": list(models), "table": pd.DataFrame({"metric": ["ssim"]})}
+
+
+def put_audit(folder, who, **statuses):
+    content = {name: {"Status": status, "Text": f"{name} of {who}."} for name, status in statuses.items()}
+    path = folder / who / "func" / f"{who}_task-faces_model-ridge_desc-z_audit.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, content)
+
+
+def test_every_audit_is_counted_and_the_worst_comes_first(tmp_path):
+    put_audit(tmp_path, "sub-01", Overlap="PASS", Novelty="PASS")
+    put_audit(tmp_path, "sub-02", Overlap="PASS", Novelty="FAIL")
+    put_audit(tmp_path, "sub-03", Overlap="PASS", Novelty="WARN")
+    audits = read_audits(tmp_path, NAMES, ["01", "sub-02", "sub-03", "sub-04"])
+    assert list(audits) == ["sub-01", "sub-02", "sub-03"]
+    first, second = check_rows(audits)
+    assert first.text == "Novelty of sub-02." and [css for _, css, _ in first.lights] == ["FAIL", "WARN", "PASS"]
+    assert [words for *_, words in first.lights] == ["1 fail: sub-02", "1 warning: sub-03", "1 pass: sub-01"]
+    assert second.lights == [("✓", "PASS", "3 pass")]
+    told = list(audit_notices(audits))
+    assert [status for status, _ in told] == ["FAIL", "WARN"]
+    assert told[0][1] == "1 of 3 audits (sub-02): Novelty of sub-02."
+
+
+def test_group_methods_are_added_once_and_follow_what_was_done(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "CITATION.md").write_text(PARTICIPANT)
+    (tmp_path / "logs" / "CITATION.bib").write_text("@article{hoerl1970,\n  title = {{Ridge}},\n}\n")
+    table = {**NAMES, "covariates": pd.DataFrame({"covariate": ["complexity", "valence"]})}
+    args = (tmp_path, ["sub-01", "sub-02"], [table], [comparison("ridge", "map", "ols")])
+    made = write_group_methods(*args)
+    texts = (tmp_path / "logs/CITATION.md").read_text(), (tmp_path / "logs/CITATION.bib").read_text()
+    assert [title for title, _ in made.paragraphs] == ["Data", "Group"]
+    said = made.paragraphs[1][1]
+    assert "sub-01, sub-02" in said and "complexity, valence" in said and "Friedman" in said
+    assert "ridge, map, ols" in said
+    assert write_group_methods(*args) == made
+    assert texts == ((tmp_path / "logs/CITATION.md").read_text(), (tmp_path / "logs/CITATION.bib").read_text())
+    for key in ("ridge", "whitlock", "cornfield", "fdr", "friedman", "holm"):
+        assert REFERENCES[key] in made.bibliography and texts[1].count(cite_key(key) + ",") == 1
+    alone = write_group_methods(tmp_path, ["sub-01"], [{**NAMES}], [])
+    assert alone.bibliography == [REFERENCES["ridge"]] and "Friedman" not in alone.markdown + alone.bibtex
+
+
+def test_group_paragraph_without_participants_text():
+    made = [comparison("ridge", "map"), {**comparison("a", "b"), "table": NO_ROWS}]
+    text = group_text(["sub-01", "sub-02"], [], made)
+    whole = with_group("# Methods\n", text)
+    assert whole.count("**Group.**") == 1 and "sign test" in whole and "a, b" not in whole
+    assert with_group(whole, text) == whole
+    assert with_entries("", text.used).count("@article") == len(text.used)
+
+
+def test_the_page_shows_audits_methods_and_provenance(tmp_path):
+    table, people = group_table(tmp_path, np.random.default_rng(3))
+    names = {key: table[key] for key in ("task", "space", "resolution", "model", "desc")}
+    entities = "".join(f"_{e}-{names[k]}" for e, k in (("space", "space"), ("res", "resolution")) if names[k])
+    for who in people:
+        path = tmp_path / who / "func" / (
+            f"{who}_task-{names['task']}{entities}_model-{names['model']}_desc-{names['desc']}_audit.json"
+        )  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"Overlap": {"Status": "FAIL", "Text": "3 stimuli are in both sets."}})
+    write_json(tmp_path / "dataset_description.json", {"Name": "hyper: Toys"})
+    table["provenance"] = {"Settings digest": "abc123"}
+    page = write_group_report(tmp_path, [table]).read_text()
+    top = page[: page.index('id="summary"')]
+    assert "3 stimuli are in both sets." in top and "Failed audit" in top
+    assert "Are the results what they seem?" in page and "abc123" in page and "Whitlock MC" in page
+    assert json.loads((tmp_path / "dataset_description.json").read_text())["Name"] == "hyper: Toys"
