@@ -187,4 +187,5 @@ def image_ceiling(evidence: Evidence) -> Light:
         text += f" By {' and '.join(above)} decoded latents beat the true ones: the metric rewards something else."
     if beaten:
         text += f" By {' and '.join(beaten)} a picture that the generator makes without brain data does as well."
-    return light("WARN" if useless or above or len(beaten) == len(rows) else "PASS", text, **figures)
+    status = "WARN" if useless or above or len(beaten) == len(rows) else "NOTE" if beaten else "PASS"
+    return light(status, text, **figures)
