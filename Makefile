@@ -10,6 +10,7 @@ VENV   ?= .venv
 DEMO   ?= build/demo
 BIN     = $(VENV)/bin
 CPUS   ?=
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test lint docs image test-image clean
 
@@ -25,7 +26,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/python docs/generate.py --check
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --durations=15
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
