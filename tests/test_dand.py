@@ -220,7 +220,7 @@ def test_latents_and_weights_that_do_not_fit(path, latents):
         ({"generator.layer2.bias": None}, "neighbours need|lacks"),
         ({"generator.layer3.bias": np.array([0, np.inf, 0])}, "not finite"),
         ({"generator.layer3.weight": np.zeros((4, 2, 4, 4)), "generator.layer3.bias": np.zeros(2)}, "2 colours"),
-        ({"generator.layer9.bias": np.zeros(3)}, "which none has"),
+        ({"generator.layer9.bias": np.zeros(3)}, "which that network has not"),
         ({f"generator.layer{i}.weight": None for i in (2, 3)}, "1 layers"),
         ({"pca.mean": np.ones(F, bool)}, "not numbers"),
     ],

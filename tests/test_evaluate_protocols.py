@@ -21,8 +21,9 @@ from hyper_bids.evaluate.natural_images import (
     ssim_columns,
     two_way_identification,
 )
-from hyper_bids.evaluate.resample import area_weights, cubic_weights, resample, smooth
+from hyper_bids.evaluate.resample import resample, smooth
 from hyper_bids.evaluate.resize import REC601
+from hyper_bids.resampling import area_weights, cubic_weights
 
 SKIMAGE = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 

@@ -21,8 +21,9 @@ from bids_app.tools import main as tools
 from hyper_bids.errors import UsageError
 from hyper_bids.features import make_features
 from hyper_bids.generate import DANDGenerator, Portrait, VAEGANGenerator
+from hyper_bids.generate.centre_square import centre_square
 from hyper_bids.generate.images import write_png
-from hyper_bids.generate.training.image_folder import centre, split
+from hyper_bids.generate.training.image_folder import split
 from hyper_bids.generate.training.latent_space import FeaturePCA, fit_pca
 from hyper_bids.weights import read_weights
 from hyper_bids.workflow.steps import encode_stimuli
@@ -150,7 +151,7 @@ def test_pictures_are_encoded_cut_as_they_were_trained(model, faces, vgg, tmp_pa
     )  # fmt: skip
     assert json.loads(found["facts"].read_text())["crop"] == 0.5
     latents = np.load(found["latents"])["values"]
-    inner = np.stack([centre(pixels, 0.5) for pixels in pictures[:4]])
+    inner = np.stack([centre_square(pixels, 0.5) for pixels in pictures[:4]])
     assert inner.shape == (4, 12, 12, 3)
     if model == "dand":
         pca = FeaturePCA(*(weights.arrays[f"pca.{part}"] for part in ("mean", "components", "scale")))

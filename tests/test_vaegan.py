@@ -241,7 +241,7 @@ def test_activations_gradient_and_lower_resolution(generator, latents):
 def read_back(generator):
     from hyper_bids.weights.vaegan_canonical import vaegan
 
-    parts = {"generator": generator.decoder, "encoder": generator.encoder}
+    parts = {"generator": generator.network, "encoder": generator.encoder}
     return vaegan({f"{p}.{n}": t.numpy() for p, net in parts.items() for n, t in net.state_dict().items()}, {}, "test")
 
 

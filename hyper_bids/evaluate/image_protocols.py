@@ -52,7 +52,7 @@ class ImageProtocol:
     feature_network : which network the paper used ("" where it used none)
     network, layer : the same as names for ``--features`` ("" where it used none)
     latent_metrics : further metrics of the paper that compare latents (`metrics.METRICS`), not computed here
-    resampling : key of `resample.RESAMPLING`
+    resampling : key of `hyper_bids.resampling.RESAMPLING`
     blur : (taps, sigma) of the Gaussian applied to both pictures, or None
     masked : whether the stimulus's background mask is applied to both
     ours : what the paper leaves open

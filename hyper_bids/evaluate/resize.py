@@ -1,8 +1,7 @@
 """Pictures of any size -> luminance at one size, in floating point throughout.
 
-Bilinear with antialias: a triangle filter that widens when the picture shrinks, as in Pillow's
-``BILINEAR`` and torch's ``interpolate(mode="bilinear", antialias=True, align_corners=False)``.
-The filter is separable and linear, so resizing is one matrix product from each side.
+Bilinear with antialias (`hyper_bids.resampling.triangle_weights`), which is separable and linear, so that resizing is
+one matrix product from each side.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput
+from hyper_bids.resampling import triangle_weights
 
 REC601 = np.array([0.299, 0.587, 0.114])
 """Weights of R, G and B in luminance, ITU-R BT.601."""
@@ -37,15 +37,6 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
             f"Luminance needs uint8 RGB pixels (..., height, width, 3), got {pixels.dtype} {pixels.shape}."
         )
     return pixels @ REC601
-
-
-def triangle_weights(length: int, size: int) -> np.ndarray:
-    """Weights ``(size, length)`` that resample ``length`` pixels to ``size``; every row sums to 1."""
-    scale = length / size
-    centres = (np.arange(size) + 0.5) * scale
-    distance = np.abs(np.arange(length) + 0.5 - centres[:, None])
-    weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
-    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def resize(images: np.ndarray, size: tuple[int, int] = PROTOCOL_SIZE) -> np.ndarray:

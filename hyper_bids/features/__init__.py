@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hyper_bids.devices import checked_device
 from hyper_bids.errors import InconsistentInput, UsageError, did_you_mean, listing
 from hyper_bids.features.extractor import Features
 from hyper_bids.features.preparing import CLIP_MEAN, CLIP_SD, IMAGENET_MEAN, IMAGENET_SD, Preparation
@@ -129,7 +129,7 @@ def make_features(
         )
     preparation = replace(network.preparation, size=_size(network, weights))
     made = Features(
-        name, layer, weights, getattr(module, network.function), preparation, device=_checked_device(device),
+        name, layer, weights, getattr(module, network.function), preparation, device=checked_device(device),
         sha256=sha256, file=file,
     )  # fmt: skip
     return made if resampling is None else made.resampled(resampling)
@@ -148,20 +148,6 @@ def _size(network: FeatureNetwork, weights: Weights) -> int:
         n_inputs, n_channels = weights.arrays["fc6.weight"].shape[1], len(weights.arrays["conv5_3.bias"])
         return 32 * vgg_canonical.side(n_inputs, n_channels, "vggface")  # five times halved
     return network.preparation.size
-
-
-def _checked_device(device: str) -> str:
-    """Return ``device`` if PyTorch has it; ``auto`` is CUDA where there is one."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_cuda else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", device):
-        raise UsageError(f"Unknown device {device!r}: cpu, cuda or cuda:N.")
-    if device != "cpu" and not has_cuda:
-        raise UsageError(f"--device {device}: PyTorch finds no CUDA device here. Use --device cpu.")
-    return device
 
 
 __all__ = ["FEATURES", "FeatureNetwork", "Features", "Preparation", "make_features", "parse_features"]

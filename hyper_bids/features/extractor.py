@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, UsageError, did_you_mean, listing
-from hyper_bids.features.preparing import RESAMPLING, Preparation, resized
+from hyper_bids.features.preparing import Preparation, resized
+from hyper_bids.resampling import RESAMPLING
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hyper_bids.errors import UsageError
 from hyper_bids.generate.batch_norm import folded
+from hyper_bids.generate.network_maps import maps_numbered
 
 KERNEL = 4
 LEAK = 0.2
@@ -89,20 +89,7 @@ class DANDNetwork(nn.Module):
         UsageError
             A layer that this network does not have.
         """
-        known = [str(i) for i in range(self.n_layers + 1)]
-        for layer in layers:
-            if str(layer) not in known:
-                raise UsageError(
-                    f"This DAND generator has no layer {layer!r}: 0 is the features, {known[-1]} the image."
-                )
-        wanted = {str(layer) for layer in layers}
-        found: dict[str, Tensor] = {}
-        for name, x in self._maps(latents) if wanted else ():
-            if name in wanted:
-                found[name] = x
-            if len(found) == len(wanted):
-                break
-        return {layer: found[str(layer)] for layer in layers}
+        return maps_numbered(self._maps(latents), self.n_layers, layers, "DAND generator", "the features")
 
     def _maps(self, latents: Tensor) -> Iterator[tuple[str, Tensor]]:
         x = self.pca(latents)[:, :, None, None]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, OutputNotWritable
+from hyper_bids.generate.centre_square import centre_square
 from hyper_bids.generate.checks import checked_latents
 from hyper_bids.generate.images import SUFFIXES, read_image
 
@@ -206,10 +207,8 @@ def square_pixels(images: np.ndarray, size: int) -> np.ndarray:
     pixels = images / 255.0 if images.dtype == np.uint8 else images.astype(np.float64)
     if not np.isfinite(pixels).all() or pixels.min() < 0.0 or pixels.max() > 1.0:
         raise InconsistentInput("Eigenface takes float images from 0 to 1; these are not.")
-    side = min(pixels.shape[1:3])
-    top, left = (pixels.shape[1] - side) // 2, (pixels.shape[2] - side) // 2
-    square = pixels[:, top : top + side, left : left + side]
-    return square if side == size else np.stack([_resized(image, size) for image in square])
+    square = centre_square(pixels)
+    return square if square.shape[1] == size else np.stack([_resized(image, size) for image in square])
 
 
 def _resized(image: np.ndarray, size: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyper_bids.devices import checked_device
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.generate.checks import checked_latents
 from hyper_bids.generate.portrait_features import ATTRIBUTES, N_LATENTS, basis
@@ -44,7 +45,7 @@ class Portrait:
     def __init__(self, device: str = "cpu", resolution: int = 128) -> None:
         if resolution < 32:
             raise UsageError(f"A portrait needs a resolution of at least 32 pixels, not {resolution}.")
-        self.device = _checked_device(device)
+        self.device = checked_device(device)
         self.resolution = int(resolution)
 
     @staticmethod
@@ -96,17 +97,3 @@ class Portrait:
         else:
             drawn = [draw(chunk, self.resolution) for chunk in chunks]
         return torch.cat(drawn)
-
-
-def _checked_device(device: str) -> str:
-    if device == "cpu":  # no need to import torch before drawing
-        return device
-    import torch
-
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise UsageError(f"Unknown device {device!r}: cpu, cuda or cuda:N.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {device}: PyTorch finds no CUDA device here. Use --device cpu.")
-    return device

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput, UsageError
-from hyper_bids.generate.checks import checked_latents
-from hyper_bids.generate.devices import checked_device
-from hyper_bids.weights import Weights, read_weights
+from hyper_bids.errors import UsageError
+from hyper_bids.generate.torch_generator import TorchGenerator
+from hyper_bids.weights import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -19,16 +17,16 @@ if TYPE_CHECKING:
 LATENTS = {"z": "stylegan2", "w": "stylegan2w"}
 """Kind of latent -> name of the latent space."""
 
-DTYPES = ("float32", "bfloat16")
 CUDA_BATCH_BYTES = 1 << 30
 N_AVERAGED = 10_000
 """Random latents whose mean w stands in for an average that the file does not have."""
 
 
-class StyleGAN2Generator:
+class StyleGAN2Generator(TorchGenerator):
     """StyleGAN2 (Karras et al. 2020), from NVIDIA's pickles or rosinality's checkpoints.
 
-    Noise is the file's own constant noise, so that the same latent always gives the same image.
+    Noise is the file's own constant noise, so that the same latent always gives the same image. Of the layers of
+    `activations`, ``w`` is the styles (n, D).
 
     Parameters
     ----------
@@ -63,7 +61,8 @@ class StyleGAN2Generator:
         The weights are not a StyleGAN2's.
     """
 
-    range = (-1.0, 1.0)
+    architecture = "stylegan2"
+    title = "StyleGAN2"
 
     def __init__(
         self,
@@ -78,58 +77,20 @@ class StyleGAN2Generator:
     ) -> None:
         from hyper_bids.generate.stylegan2_network import StyleGAN2
 
-        if weights.architecture != "stylegan2":
-            raise InconsistentInput(f"These weights are a {weights.architecture}, not a StyleGAN2: see --generator.")
+        super().__init__(weights, device, dtype)
         if latent not in LATENTS:
             raise UsageError(f"Unknown latent {latent!r} of StyleGAN2: {' or '.join(LATENTS)}.")
-        if dtype not in DTYPES:
-            raise UsageError(f"Unknown dtype {dtype!r}: {' or '.join(DTYPES)}.")
         if not 0 <= truncation <= 2:
             raise UsageError(f"The truncation of StyleGAN2 lies between 0 and 2 (1: none), not at {truncation}.")
         self.network: StyleGAN2 = StyleGAN2(weights.arrays, weights.options)
         self.latent, self.space, self.truncation = latent, LATENTS[latent], float(truncation)
         self.n_latents = self.network.n_latents if latent == "z" else self.network.n_styles
-        self.device = checked_device(device)
-        self.dtype = dtype
-        self.notes = (*weights.notes, *self._checked_size(resolution))
+        self.notes += self._checked_size(resolution)
         self._label = self._checked_label(label, self.network.n_labels)
         self._place()
         self._average = None
         if self.truncation != 1:
             self._set_average()
-
-    @classmethod
-    def load(cls, path: Path, *, member: str | None = None, **options) -> StyleGAN2Generator:
-        """Read a file (see `read_weights`) and build the generator with the options of the constructor.
-
-        Raises
-        ------
-        MissingFiles, InconsistentInput, UsageError
-            As `read_weights` and the constructor.
-        """
-        return cls(read_weights(path, member=member, architecture="stylegan2"), **options)
-
-    def generate(self, latents: np.ndarray) -> np.ndarray:
-        """Return float32 images ``(n, resolution, resolution, 3)``, as the network gives them, from ``(n, n_latents)``.
-
-        Raises
-        ------
-        InconsistentInput
-            The latents are not ``(n, n_latents)``, or not finite.
-        """
-        import torch
-        from torch.nn import functional
-
-        values = torch.from_numpy(checked_latents(latents, self.n_latents, self.space).copy())
-        images = np.empty((len(values), self.resolution, self.resolution, 3), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, len(values), self.batch_size):
-                rows = slice(start, start + self.batch_size)
-                made = self.network(self._styles(values[rows]).to(self._type), self._size).float()
-                factor = self._size // self.resolution
-                made = functional.avg_pool2d(made, factor) if factor > 1 else made
-                images[rows] = made.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
-        return images
 
     def styles(self, latents: np.ndarray) -> np.ndarray:
         """Return the styles w ``(n, D)`` that the synthesis gets: mapped, where latents are z, and truncated.
@@ -141,71 +102,34 @@ class StyleGAN2Generator:
         """
         import torch
 
-        values = torch.from_numpy(checked_latents(latents, self.n_latents, self.space).copy())
         with torch.inference_mode():
-            return self._styles(values).cpu().numpy()
+            return self._styles(self._tensor(latents)).cpu().numpy()
 
-    def activations(self, latents: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Return layer -> maps ``(n, C, H, W)`` (``w``: (n, D)); see `StyleGAN2.activations`; differentiable.
-
-        Raises
-        ------
-        UsageError
-            A layer that the network does not have.
-        InconsistentInput
-            The latents are not ``(n, n_latents)``.
-        """
-        import torch
-
-        if latents.ndim != 2 or latents.shape[1] != self.n_latents:
-            raise InconsistentInput(
-                f"Generator {self.space} needs latents of shape (n, {self.n_latents}), got {tuple(latents.shape)}."
-            )
-        with torch.set_grad_enabled(latents.requires_grad and torch.is_grad_enabled()):
-            styles = self._styles(latents)
-            found = self.network.activations(styles.to(self._type), [layer for layer in layers if layer != "w"])
-            return {layer: styles if layer == "w" else found[layer] for layer in layers}
-
-    @property
-    def batch_size(self) -> int:
-        """Images that are made at once; one by one on a CPU, where an image then does not depend on its company."""
-        if not self.device.startswith("cuda"):
-            return 1
+    def _cuda_batch(self) -> int:
         widths = {size: self.network.part(f"b{size}.conv1.weight").shape[0] for size in self.network.sizes}
         return max(1, CUDA_BATCH_BYTES // (16 * max(width * size**2 for size, width in widths.items())))
 
-    def __getstate__(self) -> dict:
-        return {name: value for name, value in self.__dict__.items() if name != "_type"}
+    def _drawn(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.network(self._styles(latents).to(self._type), self._size)
 
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)
-        self._place()
+    def _maps(self, latents: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Maps as `StyleGAN2.activations` names them, and ``w``: the styles (n, D)."""
+        styles = self._styles(latents)
+        found = self.network.activations(styles.to(self._type), [layer for layer in layers if layer != "w"])
+        return {layer: styles if layer == "w" else found[layer] for layer in layers}
 
-    def _checked_size(self, resolution: int | None) -> list[str]:
+    def _checked_size(self, resolution: int | None) -> tuple[str, ...]:
+        """Set ``resolution`` and the size to compute; return what has to be said about it."""
         network = self.network
         self.resolution = network.level_of(network.resolution if resolution is None else int(resolution))
         self._size = self.resolution
         if self.resolution == network.resolution:
-            return []
+            return ()
         if network.has_image_at(self.resolution):
-            return [f"The network was stopped at {self.resolution} pixels: the sum of its RGB layers so far."]
+            return (f"The network was stopped at {self.resolution} pixels: the sum of its RGB layers so far.",)
         self._size = network.resolution
         factor = self._size // self.resolution
-        return [f"No RGB layer at {self.resolution} pixels in this file: each pixel is a mean of {factor} x {factor}."]
-
-    @staticmethod
-    def _checked_label(label: Sequence[float] | None, n_labels: int) -> np.ndarray | None:
-        if label is None and n_labels == 0:
-            return None
-        if label is None:
-            raise UsageError(
-                f"This StyleGAN2 was trained with {n_labels} labels, which latents do not give. Use a network without "
-                f"labels, or give the {n_labels} values as label= in Python."
-            )
-        values = np.asarray(label, dtype=np.float32)
-        if values.shape != (n_labels,) or not np.isfinite(values).all() or n_labels == 0:
-            raise UsageError(f"This StyleGAN2 takes {n_labels} finite label values, got an array of {values.shape}.")
-        return values
+        return (f"No RGB layer at {self.resolution} pixels in this file: each pixel is a mean of {factor} x {factor}.",)
 
     def _set_average(self) -> None:
         """Take the average style from the file, else compute it from seeded random latents and say so."""
@@ -222,10 +146,7 @@ class StyleGAN2Generator:
             )
         self._average = average
 
-    def _place(self) -> None:
-        import torch
-
-        self._type = getattr(torch, self.dtype)
+    def _move(self) -> None:
         self.network.to_type(self.device, self._type)
 
     def _mapped(self, latents: torch.Tensor) -> torch.Tensor:
@@ -233,7 +154,7 @@ class StyleGAN2Generator:
 
         latents = latents.to(device=self.device, dtype=torch.float32)
         label = None
-        if self._label is not None:
+        if len(self._label):
             label = torch.from_numpy(self._label).to(self.device).expand(len(latents), -1)
         return self.network.mapped(latents, label)
 
@@ -245,4 +166,4 @@ class StyleGAN2Generator:
         return styles if self._average is None else torch.lerp(self._average, styles, self.truncation)
 
 
-__all__ = ["DTYPES", "LATENTS", "StyleGAN2Generator"]
+__all__ = ["LATENTS", "StyleGAN2Generator"]

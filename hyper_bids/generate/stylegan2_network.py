@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hyper_bids.errors import UsageError, listing
+from hyper_bids.generate.network_maps import maps_named
 
 EPSILON = 1e-8
 LEAK, GAIN = 0.2, sqrt(2.0)
@@ -129,13 +130,7 @@ class StyleGAN2(nn.Module):
                     f"This StyleGAN2 has no layer {layer!r}: w, b4.conv1, b4.rgb, b8.conv0, b8.conv1, b8.rgb ... "
                     f"{last}, image."
                 )
-        found: dict[str, Tensor] = {}
-        wanted = set(meaning.values())
-        for name, x in self._maps(styles) if wanted else ():
-            if name in wanted:
-                found[name] = x
-            if len(found) == len(wanted):
-                break
+        found = maps_named(self._maps(styles), meaning.values())
         return {layer: found[name] for layer, name in meaning.items()}
 
     def _maps(self, styles: Tensor) -> Iterator[tuple[str, Tensor]]:

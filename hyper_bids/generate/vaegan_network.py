@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hyper_bids.errors import UsageError
+from hyper_bids.generate.network_maps import maps_numbered
 
 
 class Layers(nn.Module):
@@ -77,18 +77,7 @@ class Decoder(Layers):
         UsageError
             A layer that this network does not have.
         """
-        known = [str(i) for i in range(self.n_layers + 1)]
-        for layer in layers:
-            if str(layer) not in known:
-                raise UsageError(f"This VAE-GAN has no layer {layer!r}: 0 is its dense layer, {known[-1]} the image.")
-        found: dict[str, Tensor] = {}
-        wanted = {str(layer) for layer in layers}
-        for name, x in self._maps(latents) if wanted else ():
-            if name in wanted:
-                found[name] = x
-            if len(found) == len(wanted):
-                break
-        return {layer: found[str(layer)] for layer in layers}
+        return maps_numbered(self._maps(latents), self.n_layers, layers, "VAE-GAN", "its dense layer")
 
     def _maps(self, latents: Tensor) -> Iterator[tuple[str, Tensor]]:
         size = isqrt(self.fc.out_features // self.width)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Weights
-from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, pair, width
+from hyper_bids.weights.canonical import Weights, width
+from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, pair
 from hyper_bids.weights.vgg_canonical import side
 
 KERNELS = {0: 11, 3: 5, 6: 3, 8: 3, 10: 3}

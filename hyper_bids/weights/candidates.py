@@ -114,17 +114,21 @@ def _walk_dictionary(tree: dict, path: tuple[str, ...], settings: Mapping, depth
 def _tensorflow(record: Inert, path: tuple[str, ...]) -> Candidate:
     """Read the state of a pickled ``tfutil.Network``; the source code in it stays a text that nobody runs."""
     state = record.state if isinstance(record.state, dict) else {}
-    pairs = state.get("variables")
-    pairs = pairs if isinstance(pairs, list) else []
-    arrays = {
-        pair[0]: pair[1]
-        for pair in pairs
-        if isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
-        and isinstance(pair[1], np.ndarray)
-    }  # fmt: skip
+    arrays = tensorflow_variables(record)
     settings = state.get("static_kwargs")
     kind = f"{record.name[0]}.{state.get('build_func_name', '')}"
     return Candidate("/".join(path), arrays, settings if isinstance(settings, dict) else {}, kind)
+
+
+def tensorflow_variables(record: Inert) -> dict[str, np.ndarray]:
+    """Return the named arrays in the state of a pickled network of NVIDIA's, without those of its components."""
+    pairs = record.state.get("variables") if isinstance(record.state, dict) else None
+    return {
+        pair[0]: pair[1]
+        for pair in (pairs if isinstance(pairs, list) else [])
+        if isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
+        and isinstance(pair[1], np.ndarray)
+    }  # fmt: skip
 
 
 def _split(candidate: Candidate, depth: int = 0) -> list[Candidate]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, checked_arrays
 
 MAX_LAYERS = 10
 KERNEL = 4
@@ -34,16 +34,7 @@ def dand(
     Refused
         An array is missing, unknown, of another shape, or not finite; an option is unknown.
     """
-    checked = {name: _float32(name, array) for name, array in arrays.items()}
-    shapes = _shapes(checked)
-    for name in shapes:
-        if name not in checked:
-            raise Refused(f"it looks like a DAND generator, but lacks {name}")
-    for name, array in checked.items():
-        if name not in shapes:
-            raise Refused(f"it looks like a DAND generator, but has {name[:60]}, which none has")
-        if array.shape != shapes[name]:
-            raise Refused(f"{name} of this DAND generator has shape {array.shape}; its neighbours need {shapes[name]}")
+    checked = checked_arrays(arrays, _shapes(arrays), "a DAND generator")
     if (checked["pca.scale"] <= 0).any():
         raise Refused("pca.scale of this DAND generator holds a value that is not positive")
     described = {name: value for name, value in options.items() if name != "crop"}
@@ -67,16 +58,6 @@ def from_canonical(tree: object) -> Weights | None:
     arrays = {name: array for name, array in tree.items() if isinstance(array, np.ndarray)}
     note = "The file does not say which network's features its latents are."
     return dand(arrays, {}, "DAND generator", (note,))
-
-
-def _float32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise Refused(f"{name[:60]} of this DAND generator holds {array.dtype}, not numbers")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-    if not np.isfinite(values).all():
-        raise Refused(f"{name[:60]} of this DAND generator holds values that are not finite")
-    return values
 
 
 def _shapes(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

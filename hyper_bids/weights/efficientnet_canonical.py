@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Refused, Weights
-from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, folded, pair, width
+from hyper_bids.weights.canonical import Refused, Weights, width
+from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, folded, pair
 
 STAGES = 7
 DEPTH_OF_B1 = (2, 3, 3, 4, 4, 5, 2)

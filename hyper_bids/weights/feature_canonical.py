@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, checked_arrays, width
 
 TITLES: dict[str, str] = {
     "vggface2": "VGGFace2's ResNet-50",
@@ -99,12 +99,6 @@ class Taking:
             raise Refused(f"it looks like {self.title}, but has {some}, which that network has not")
 
 
-def width(arrays: Mapping[str, np.ndarray], name: str) -> int:
-    """Return how many units a layer has; -1, which no shape has, where it is not there."""
-    bias = arrays.get(f"{name}.bias")
-    return -1 if bias is None or bias.ndim != 1 else len(bias)
-
-
 def pair(arrays: Mapping[str, np.ndarray], name: str, *rest: int) -> Shapes:
     """Return the shapes of a layer's weight ``(its width, *rest)`` and bias."""
     own = width(arrays, name)
@@ -121,26 +115,7 @@ def checked(
     ------
     Refused
     """
-    title = TITLES[architecture]
-    missing = sorted(set(shapes) - set(arrays))
-    if missing:
-        raise Refused(f"it looks like {title}, but lacks {', '.join(missing[:3])}")
-    unknown = sorted(set(arrays) - set(shapes))
-    if unknown:
-        raise Refused(f"it looks like {title}, but has {', '.join(unknown[:3])}, which that network has not")
-    result = {}
-    for name, array in arrays.items():
-        if array.shape != shapes[name]:
-            raise Refused(
-                f"{name} of {title} has the shape {array.shape}, but the layers beside it need {shapes[name]}"
-            )
-        if array.dtype.kind not in "fiu":
-            raise Refused(f"{name} of {title} holds {array.dtype}, not numbers")
-        with np.errstate(over="ignore"):
-            result[name] = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-        if not np.isfinite(result[name]).all():
-            raise Refused(f"{name} of {title} holds values that are not finite")
-    return Weights(architecture, result, options, origin, notes)
+    return Weights(architecture, checked_arrays(arrays, shapes, TITLES[architecture]), options, origin, notes)
 
 
 def option(options: Mapping[str, object], name: str, allowed: tuple, title: str) -> object:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Weights
-from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, folded, pair, width
+from hyper_bids.weights.canonical import Weights, width
+from hyper_bids.weights.feature_canonical import Shapes, Taking, checked, folded, pair
 
 EPSILON = 1e-3
 Kernel = tuple[int, int]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, as_float32, width
 
 OPTIONS: dict[str, float | bool | int] = {
     "epsilon": 1e-8,
@@ -32,7 +32,7 @@ def pggan(
     Refused
         An array is missing, unknown, of another shape, or not finite; an option is out of range.
     """
-    checked = {name: _float32(name, array) for name, array in arrays.items()}
+    checked = {name: as_float32(name, array, "this PGGAN") for name, array in arrays.items()}
     n_levels = sum(name.endswith(".conv0.weight") for name in checked) + 1
     shapes = _shapes(checked, n_levels)
     modules = {name.rpartition(".")[0] for name in checked if name.startswith("torgb")}
@@ -51,33 +51,18 @@ def pggan(
     return Weights("pggan", checked, _checked_options(options, n_levels), origin, notes)
 
 
-def _float32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise Refused(f"{name} of this PGGAN holds {array.dtype}, not numbers")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-    if not np.isfinite(values).all():
-        raise Refused(f"{name} of this PGGAN holds values that are not finite")
-    return values
-
-
 def _shapes(arrays: Mapping[str, np.ndarray], n_levels: int) -> dict[str, tuple[int, ...]]:
     """Return the arrays that must be there and the shapes that their own output widths imply."""
-
-    def width(name: str) -> int:
-        bias = arrays.get(f"{name}.bias")
-        return -1 if bias is None or bias.ndim != 1 else len(bias)
-
-    first = width("dense") // 16
+    first = width(arrays, "dense") // 16
     n_inputs = arrays["dense.weight"].shape[-1] if "dense.weight" in arrays and arrays["dense.weight"].ndim else -1
     shapes: dict[str, tuple[int, ...]] = {"dense.weight": (16 * first, n_inputs), "dense.bias": (16 * first,)}
     layers = ["conv", *(f"block{i}.conv{k}" for i in range(1, n_levels) for k in (0, 1))]
     before = first
     for layer in layers:
-        shapes |= {f"{layer}.weight": (width(layer), before, 3, 3), f"{layer}.bias": (width(layer),)}
-        before = width(layer)
+        shapes |= {f"{layer}.weight": (width(arrays, layer), before, 3, 3), f"{layer}.bias": (width(arrays, layer),)}
+        before = width(arrays, layer)
     last = f"torgb{n_levels - 1}"
-    return shapes | {f"{last}.weight": (width(last), before, 1, 1), f"{last}.bias": (width(last),)}
+    return shapes | {f"{last}.weight": (width(arrays, last), before, 1, 1), f"{last}.bias": (width(arrays, last),)}
 
 
 def _optional(name: str, arrays: Mapping[str, np.ndarray], n_levels: int) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 NON_COMMERCIAL = "CC BY-NC 4.0, as all of PGGAN's published weights: not for commercial use"
 NVIDIA = "NVIDIA Source Code License: not for commercial use"
+TORCHVISION = "BSD-3-Clause (torchvision); ImageNet's terms apply"
 UNSTATED = "not stated for the weights: ask the authors"
 
 
@@ -157,18 +158,18 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published(
         "vgg16-imagenet", "vgg16-397923af.pth", "vgg16", "--features", "ImageNet, VGG-16 (torchvision)",
-        "DAND's feature loss", "BSD-3-Clause (torchvision); ImageNet's terms apply",
+        "DAND's feature loss", TORCHVISION,
         "https://github.com/pytorch/vision", about=553.4, sha256_start="397923af",
     ),
     Published(
         "alexnet-imagenet", "alexnet-owt-7be5be79.pth", "alexnet", "--features", "ImageNet, AlexNet (torchvision)",
-        "metrics of the NSD studies", "BSD-3-Clause (torchvision); ImageNet's terms apply",
+        "metrics of the NSD studies", TORCHVISION,
         "https://github.com/pytorch/vision", about=244, sha256_start="7be5be79",
     ),
     Published(
         "inception-imagenet", "inception_v3_google-0cc3c7bd.pth", "inception", "--features",
         "ImageNet, Inception v3 (torchvision)", "metrics of the NSD studies",
-        "BSD-3-Clause (torchvision); ImageNet's terms apply", "https://github.com/pytorch/vision", about=109,
+        TORCHVISION, "https://github.com/pytorch/vision", about=109,
         sha256_start="0cc3c7bd",
     ),
     Published(
@@ -180,7 +181,7 @@ PUBLISHED: tuple[Published, ...] = (
     Published(
         "efficientnet-b1-imagenet", "efficientnet_b1-c27df63c.pth", "efficientnet", "--features",
         "ImageNet, EfficientNet-B1, second version (torchvision)", "metrics of the NSD studies",
-        "BSD-3-Clause (torchvision); ImageNet's terms apply", "https://github.com/pytorch/vision", about=31.5,
+        TORCHVISION, "https://github.com/pytorch/vision", about=31.5,
         sha256_start="c27df63c", note="torchvision's DEFAULT; the first version gives other distances",
     ),
     Published(

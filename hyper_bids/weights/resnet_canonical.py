@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, width
 from hyper_bids.weights.clip_canonical import WITH_RESNET
-from hyper_bids.weights.feature_canonical import TITLES, Shapes, Taking, checked, folded, option, pair, width
+from hyper_bids.weights.feature_canonical import TITLES, Shapes, Taking, checked, folded, option, pair
 
 BLOCKS = (3, 4, 6, 3)
 VGGFACE2_CLASSES = 8631
@@ -68,14 +69,8 @@ def resnet(
     return weights
 
 
-def vggface2(arrays, options, origin, notes=()) -> Weights:
-    """Check canonical weights of VGGFace2's network; see `resnet`."""
-    return resnet("vggface2", arrays, options, origin, notes)
-
-
-def resnet50(arrays, options, origin, notes=()) -> Weights:
-    """Check canonical weights of torchvision's form; see `resnet`."""
-    return resnet("resnet50", arrays, options, origin, notes)
+vggface2, resnet50 = partial(resnet, "vggface2"), partial(resnet, "resnet50")
+"""Check canonical weights of VGGFace2's network, and of torchvision's form; see `resnet`."""
 
 
 def from_keras(candidate: Candidate) -> Weights | None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, as_float32
 
 ADA, TENSORFLOW, ROSINALITY = "NVIDIA's StyleGAN2", "NVIDIA's TensorFlow StyleGAN2", "rosinality's StyleGAN2"
 OPTIONS: dict[str, float] = {"conv_clamp": 0.0}
@@ -40,7 +40,7 @@ def stylegan2(
     Refused
         An array is missing, unknown, of another shape, or not finite.
     """
-    checked = {name: _float32(name, array) for name, array in arrays.items()}
+    checked = {name: as_float32(name, array, "this StyleGAN2") for name, array in arrays.items()}
     required, optional = _mapping_shapes(checked)
     for shapes, more in zip((required, optional), _synthesis_shapes(checked), strict=True):
         shapes |= more
@@ -60,16 +60,6 @@ def stylegan2(
     if not 0 <= clamp < 1e30:
         raise Refused(f"this StyleGAN2 says that its activations are cut at {clamp}")
     return Weights("stylegan2", checked, {"conv_clamp": clamp}, origin, notes)
-
-
-def _float32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise Refused(f"{name} of this StyleGAN2 holds {array.dtype}, not numbers")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-    if not np.isfinite(values).all():
-        raise Refused(f"{name} of this StyleGAN2 holds values that are not finite")
-    return values
 
 
 def _length(arrays: Mapping[str, np.ndarray], name: str, axis: int = 0) -> int:

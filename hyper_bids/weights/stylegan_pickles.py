@@ -10,10 +10,10 @@ import io
 
 import numpy as np
 
-from hyper_bids.weights.candidates import TRIO
+from hyper_bids.weights.candidates import TRIO, tensorflow_variables
 from hyper_bids.weights.canonical import Damaged
 from hyper_bids.weights.pickles import PERSISTENT
-from hyper_bids.weights.torch_files import LEGACY_MAGIC, STORAGES, Storage, _layout, _storage
+from hyper_bids.weights.torch_storages import LEGACY_MAGIC, STORAGES, Storage, layout_of, storage_of
 from hyper_bids.weights.unpickle import Inert, unpickle
 
 TENSORFLOW = ("dnnlib.tflib.network", "Network")
@@ -80,13 +80,7 @@ def _tensorflow(record: Inert) -> dict[str, object]:
 def _variables(record: Inert, prefix: str, depth: int) -> dict[str, np.ndarray]:
     if depth > 3:
         raise Damaged("its networks are nested without end")
-    pairs = record.state.get("variables") if isinstance(record.state, dict) else None
-    found = {
-        f"{prefix}{pair[0]}": pair[1]
-        for pair in (pairs if isinstance(pairs, list) else [])
-        if isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)
-        and isinstance(pair[1], np.ndarray)
-    }  # fmt: skip
+    found = {f"{prefix}{name}": array for name, array in tensorflow_variables(record).items()}
     for name, component in list(_components(record).items())[:16]:
         if isinstance(component, Inert) and component.name == TENSORFLOW:
             found |= _variables(component, f"{prefix}{name}/", depth + 1)
@@ -144,7 +138,7 @@ class _Tensors:
         offset, shape, strides = record.arguments[1:4]
         if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) != len(strides):
             raise Damaged("a tensor of unknown form")
-        layout = _layout(Inert(TENSOR, (storage, offset, shape, strides)))
+        layout = layout_of(Inert(TENSOR, (storage, offset, shape, strides)))
         self._room -= layout.n_bytes
         if self._room < 0:
             raise Damaged("its tensors are many times as large as their storages")
@@ -177,7 +171,7 @@ def nested_storage(content: bytes) -> tuple[Storage, bytes]:
     if unpickle(source, {}) != LEGACY_MAGIC or unpickle(source, {}) != 1001:
         raise Damaged("a storage in it does not start as a PyTorch file")
     unpickle(source, {})  # about the machine that wrote it
-    storage = unpickle(source, {}, bare=frozenset(STORAGES), persistent=_storage)
+    storage = unpickle(source, {}, bare=frozenset(STORAGES), persistent=storage_of)
     keys = unpickle(source, {})
     if not isinstance(storage, Storage) or not isinstance(keys, list) or keys != [storage.key]:
         raise Damaged("a storage in it makes no sense")

@@ -18,7 +18,8 @@ import numpy as np
 
 from hyper_bids.weights.canonical import Damaged, Refused
 from hyper_bids.weights.files import ZIP_FAULTS
-from hyper_bids.weights.torch_files import TORCHSCRIPT, Layout, _look_at_pickle, is_zip_checkpoint
+from hyper_bids.weights.torch_files import TORCHSCRIPT, is_zip_checkpoint
+from hyper_bids.weights.torch_storages import Layout, read_tree
 from hyper_bids.weights.unpickle import BROKEN, Inert, Name
 
 IMAGE_ENCODER = "visual."
@@ -55,7 +56,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
             folder = pickled[: -len("data.pkl")]
             _check_sizes(members, folder, path.stat().st_size)
             content = archive.read(pickled)
-            tree, storages = _look_at_pickle(
+            tree, storages = read_tree(
                 io.BytesIO(content), path.stat().st_size, also=dict.fromkeys([*_classes(content), *BUILDERS])
             )
             layouts = _tensors(tree)

@@ -13,7 +13,7 @@ from math import isqrt
 
 import numpy as np
 
-from hyper_bids.weights.canonical import Refused, Weights
+from hyper_bids.weights.canonical import Refused, Weights, checked_arrays
 from hyper_bids.weights.dand_canonical import is_share
 
 ORIGIN = "VanRullen and Reddy's TensorFlow VAE-GAN"
@@ -39,32 +39,13 @@ def vaegan(
     Refused
         An array is missing, unknown, of another shape, or not finite; an option is unknown.
     """
-    checked = {name: _float32(name, array) for name, array in arrays.items()}
-    shapes = _decoder_shapes(checked) | _encoder_shapes(checked)
-    for name in shapes:
-        if name not in checked:
-            raise Refused(f"it looks like a VAE-GAN, but lacks {name}")
-    for name, array in checked.items():
-        if name not in shapes:
-            raise Refused(f"it looks like a VAE-GAN, but has {name[:60]}, which no VAE-GAN has")
-        if array.shape != shapes[name]:
-            raise Refused(f"{name} of this VAE-GAN has shape {array.shape}, but its neighbours need {shapes[name]}")
+    checked = checked_arrays(arrays, _decoder_shapes(arrays) | _encoder_shapes(arrays), "a VAE-GAN")
     for name, value in options.items():
         if name != "crop":
             raise Refused(f"{name[:60]} is no description of a VAE-GAN")
         if not is_share(value):
             raise Refused(f"the crop of this VAE-GAN is {str(value)[:60]}, not a share of the picture")
     return Weights("vaegan", checked, options, origin, notes)
-
-
-def _float32(name: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.kind not in "fiu":
-        raise Refused(f"{name} of this VAE-GAN holds {array.dtype}, not numbers")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32).reshape(array.shape)
-    if not np.isfinite(values).all():
-        raise Refused(f"{name} of this VAE-GAN holds values that are not finite")
-    return values
 
 
 def _width(arrays: Mapping[str, np.ndarray], name: str) -> int:
@@ -172,14 +153,7 @@ def folded(weight: np.ndarray, bias: np.ndarray, norm: Mapping[str, np.ndarray],
 
 
 def _converted(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    result: dict[str, np.ndarray] = {}
-    for i in range(1, MAX_LAYERS + 2):
-        if f"generator/layer{i}/deconv2d/W" not in variables:
-            break
-        weight = _taken(variables, f"generator/layer{i}/deconv2d/W", 4).transpose(3, 2, 0, 1)  # (3, 3, out, in)
-        bias = _taken(variables, f"generator/layer{i}/deconv2d/b", 1)
-        layer = folded(weight, bias, _norm(variables, f"generator/layer{i}"), 1)
-        result[f"generator.layer{i}.weight"], result[f"generator.layer{i}.bias"] = layer
+    result = _convolutions(variables, "generator", "deconv2d", 1)  # W is (3, 3, out, in)
     width = result["generator.layer1.weight"].shape[0]
     weight, bias = _taken(variables, "generator/fc/W", 2), _taken(variables, "generator/fc/b", 1)
     result["generator.fc.weight"] = _channels_first(weight.T, width, 0)
@@ -188,23 +162,32 @@ def _converted(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _converted_encoder(variables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if "encoder/layer1/conv2d/W" not in variables:
+    result = _convolutions(variables, "encoder", "conv2d", 0)  # W is (3, 3, in, out)
+    if not result:
         return {}
-    result: dict[str, np.ndarray] = {}
-    for i in range(1, MAX_LAYERS + 2):
-        if f"encoder/layer{i}/conv2d/W" not in variables:
-            break
-        weight = _taken(variables, f"encoder/layer{i}/conv2d/W", 4).transpose(3, 2, 0, 1)  # (3, 3, in, out)
-        bias = _taken(variables, f"encoder/layer{i}/conv2d/b", 1)
-        layer = folded(weight, bias, _norm(variables, f"encoder/layer{i}"), 0)
-        result[f"encoder.layer{i}.weight"], result[f"encoder.layer{i}.bias"] = layer
-        width = len(layer[1])
+    width = len(list(result.values())[-1])
     result["encoder.fc.weight"] = _channels_first(_taken(variables, "encoder/fc/W", 2).T, width, 1)
     result["encoder.fc.bias"] = _taken(variables, "encoder/fc/b", 1)
     for head in ("mu", "log_sigma"):
         if head == "mu" or f"encoder/variational/{head}/W" in variables:
             result[f"encoder.{head}.weight"] = _taken(variables, f"encoder/variational/{head}/W", 2).T
             result[f"encoder.{head}.bias"] = _taken(variables, f"encoder/variational/{head}/b", 1)
+    return result
+
+
+def _convolutions(variables: Mapping[str, np.ndarray], part: str, kind: str, axis: int) -> dict[str, np.ndarray]:
+    """Return the layers of encoder or generator, from the first on, with their batch normalisations inside.
+
+    ``axis``: which one of the converted weights is the output's.
+    """
+    result: dict[str, np.ndarray] = {}
+    for i in range(1, MAX_LAYERS + 2):
+        layer = f"{part}/layer{i}"
+        if f"{layer}/{kind}/W" not in variables:
+            break
+        weight = _taken(variables, f"{layer}/{kind}/W", 4).transpose(3, 2, 0, 1)
+        made = folded(weight, _taken(variables, f"{layer}/{kind}/b", 1), _norm(variables, layer), axis)
+        result[f"{part}.layer{i}.weight"], result[f"{part}.layer{i}.bias"] = made
     return result
 
 

@@ -6,13 +6,14 @@ Keras flattens the last maps pixel by pixel, PyTorch channel by channel: canonic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import isqrt
 
 import numpy as np
 
 from hyper_bids.weights.candidates import Candidate
-from hyper_bids.weights.canonical import Refused, Weights
-from hyper_bids.weights.feature_canonical import TITLES, Shapes, Taking, checked, pair, width
+from hyper_bids.weights.canonical import Refused, Weights, width
+from hyper_bids.weights.feature_canonical import TITLES, Shapes, Taking, checked, pair
 
 CONVOLUTIONS = tuple(f"conv{stage}_{k}" for stage, n in enumerate((2, 2, 3, 3, 3), start=1) for k in range(1, n + 1))
 TORCH_CONVOLUTIONS = dict(zip((0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), CONVOLUTIONS, strict=True))
@@ -64,14 +65,8 @@ def side(n_inputs: int, n_channels: int, architecture: str) -> int:
     return length
 
 
-def vggface(arrays, options, origin, notes=()) -> Weights:
-    """Check canonical weights of VGG-Face; see `vgg`."""
-    return vgg("vggface", arrays, options, origin, notes)
-
-
-def vgg16(arrays, options, origin, notes=()) -> Weights:
-    """Check canonical weights of ImageNet's VGG-16; see `vgg`."""
-    return vgg("vgg16", arrays, options, origin, notes)
+vggface, vgg16 = partial(vgg, "vggface"), partial(vgg, "vgg16")
+"""Check canonical weights of VGG-Face, and of ImageNet's VGG-16; see `vgg`."""
 
 
 def from_keras(candidate: Candidate) -> Weights | None:

@@ -125,7 +125,7 @@ def train(request: TrainingRequest, *, networks: FeatureNetworks | None = None, 
     Locked
         Another job trains into the same file.
     """
-    from hyper_bids.generate.devices import checked_device
+    from hyper_bids.devices import checked_device
     from hyper_bids.generate.training.precision import Precision
 
     settings, device = request.settings(), checked_device(request.device)

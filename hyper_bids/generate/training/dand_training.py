@@ -12,10 +12,10 @@ from torch import Tensor
 
 from hyper_bids.generate.dand_network import Discriminator, TrainableGenerator
 from hyper_bids.generate.training import dand_losses
+from hyper_bids.generate.training.adversarial import AdversarialTraining
 from hyper_bids.generate.training.latent_space import FeaturePCA
-from hyper_bids.generate.training.precision import Precision, adam, evaluating, frozen
+from hyper_bids.generate.training.precision import evaluating, frozen
 from hyper_bids.generate.training.settings import TrainingSettings
-from hyper_bids.seeds import child_seed
 from hyper_bids.weights.canonical import Weights
 
 LossFeatures = Callable[[Tensor], Tensor]
@@ -32,7 +32,7 @@ def widths_of(size: int, width: int) -> tuple[int, ...]:
     return tuple(width << i for i in reversed(range(n_layers)))
 
 
-class DANDTraining:
+class DANDTraining(AdversarialTraining):
     """Generator, discriminator and their optimisers.
 
     Parameters
@@ -59,19 +59,15 @@ class DANDTraining:
         described: dict[str, str],
         device: str = "cpu",
     ) -> None:
-        self.settings, self.pca, self.features, self.described = settings, pca, features, described
+        super().__init__(settings, device)
+        self.pca, self.features, self.described = pca, features, described
         self.loss_features = loss_features
-        self.device = device
-        self.precision = Precision(settings.precision, device)
         widths = widths_of(settings.size, settings.width)
-        draw = torch.Generator().manual_seed(child_seed(settings.seed, "weights", "generator"))
         fixed = (torch.from_numpy(part) for part in (pca.mean, pca.components, pca.scale))
-        self.generator = TrainableGenerator(*fixed, widths, draw).to(device)
-        draw = torch.Generator().manual_seed(child_seed(settings.seed, "weights", "discriminator"))
-        self.discriminator = Discriminator(widths[::-1], draw).to(device)
-        how = (settings.learning_rate, settings.betas, settings.epsilon)
+        self.generator = TrainableGenerator(*fixed, widths, self._draw("generator")).to(device)
+        self.discriminator = Discriminator(widths[::-1], self._draw("discriminator")).to(device)
         self.networks = {"generator": self.generator, "discriminator": self.discriminator}
-        self.optimisers = {name: adam(network, *how) for name, network in self.networks.items()}
+        self.optimisers = {name: self._adam(network) for name, network in self.networks.items()}
 
     def step(self, rows: np.ndarray, images: Tensor, noise_seed: int) -> dict[str, Tensor]:
         """Learn from pictures ``rows`` whose images ``(n, 3, size, size)`` are 0 to 255; return the losses' terms.
@@ -123,20 +119,9 @@ class DANDTraining:
         options = self.described | {"crop": self.settings.crop}
         return Weights("dand", self.generator.canonical(), options, "trained by hyper-tools train dand", notes)
 
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "scaler": self.precision.scaler.state_dict(),
-        }
-
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
-            self.optimisers[name].load_state_dict(state["optimisers"][name])
-        self.precision.scaler.load_state_dict(state["scaler"])
+        super().restore(state)
         kept = self.generator.pca  # another machine's eigenvectors may differ in their last digits
         self.pca = FeaturePCA(*(part.cpu().numpy() for part in (kept.mean, kept.components, kept.scale)))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, listing
+from hyper_bids.generate.centre_square import centre_square
 from hyper_bids.generate.images import SUFFIXES, read_image
 from hyper_bids.generate.training.files import removed, replacing
 from hyper_bids.generate.vaegan import prepared
@@ -184,14 +185,6 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return np.floor(np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
-def centre(image: np.ndarray, crop: float = 1.0) -> np.ndarray:
-    """Return the middle ``crop`` of an image's centre square at its own size: what `prepared` scales."""
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    margin = int(side * ((1 - crop) / 2))
-    return image[top + margin : top + side - margin, left + margin : left + side - margin]
-
-
 def full_size(paths: Sequence[Path], crop: float, max_pixels: int = 1 << 22) -> Iterator[np.ndarray]:
     """Yield the pictures at their own sizes, in order, as arrays ``(n, side, side, 3)`` uint8 of equal sizes.
 
@@ -199,7 +192,7 @@ def full_size(paths: Sequence[Path], crop: float, max_pixels: int = 1 << 22) -> 
     """
     gathered: list[np.ndarray] = []
     for path in paths:
-        image = centre(read_image(path), crop)
+        image = centre_square(read_image(path), crop)
         if gathered and (
             image.shape != gathered[0].shape or (len(gathered) + 1) * image.shape[0] * image.shape[1] > max_pixels
         ):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from hyper_bids.generate.training.adversarial import AdversarialTraining
 from hyper_bids.generate.training.dand_losses import adversarial_loss
-from hyper_bids.generate.training.precision import Precision, adam, evaluating, frozen
+from hyper_bids.generate.training.precision import evaluating, frozen
 from hyper_bids.generate.training.settings import TrainingSettings
 from hyper_bids.generate.training.vaegan_losses import divergence, feature_loss, gan_loss
 from hyper_bids.generate.training.vaegan_networks import (
@@ -18,11 +17,10 @@ from hyper_bids.generate.training.vaegan_networks import (
     VAEGANDiscriminator,
     widths_of,
 )
-from hyper_bids.seeds import child_seed
 from hyper_bids.weights.canonical import Weights
 
 
-class VAEGANTraining:
+class VAEGANTraining(AdversarialTraining):
     """Encoder, generator, discriminator and their optimisers.
 
     The discriminator sees real pictures, their reconstructions and pictures of latents from N(0, I), in one batch, so
@@ -32,16 +30,14 @@ class VAEGANTraining:
     terms = ("discriminator", "generator", "adversarial", "feature", "divergence")
 
     def __init__(self, settings: TrainingSettings, device: str = "cpu") -> None:
-        self.settings, self.device = settings, device
-        self.precision = Precision(settings.precision, device)
+        super().__init__(settings, device)
         widths = widths_of(settings.size, settings.width)
         self.encoder = TrainableEncoder(widths, settings.n_latents, self._draw("encoder")).to(device)
         self.decoder = TrainableDecoder(widths, settings.n_latents, self._draw("generator")).to(device)
         self.discriminator = VAEGANDiscriminator(widths, self._draw("discriminator")).to(device)
         self.networks = {"encoder": self.encoder, "generator": self.decoder, "discriminator": self.discriminator}
-        how = (settings.learning_rate, settings.betas, settings.epsilon)
         both = torch.nn.ModuleList([self.encoder, self.decoder])
-        self.optimisers = {"generator": adam(both, *how), "discriminator": adam(self.discriminator, *how)}
+        self.optimisers = {"generator": self._adam(both), "discriminator": self._adam(self.discriminator)}
 
     def step(self, rows: np.ndarray, images: Tensor, noise_seed: int) -> dict[str, Tensor]:
         """Learn from images ``(n, 3, size, size)``, 0 to 255; return the losses' terms.
@@ -96,22 +92,3 @@ class VAEGANTraining:
         arrays = {f"{part}.{name}": array for part, found in parts.items() for name, array in found.items()}
         options = {"crop": self.settings.crop}
         return Weights("vaegan", arrays, options, "trained by hyper-tools train vaegan", notes)
-
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
-            "scaler": self.precision.scaler.state_dict(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        for name, network in self.networks.items():
-            network.load_state_dict(state["networks"][name])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
-        self.precision.scaler.load_state_dict(state["scaler"])
-
-    def _draw(self, name: str) -> torch.Generator:
-        return torch.Generator().manual_seed(child_seed(self.settings.seed, "weights", name))

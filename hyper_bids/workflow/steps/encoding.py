@@ -121,7 +121,7 @@ def _dand(
     ``features = mean + (z * scale) @ components``; `hyper_bids.generate.dand` inverts it so. Features are those of the
     centre square, or of its part that the generator was trained on: `full_size` cuts them so in training.
     """
-    from hyper_bids.generate.training.image_folder import centre
+    from hyper_bids.generate.centre_square import centre_square
     from hyper_bids.generate.training.latent_space import FeaturePCA, fit_pca
     from hyper_bids.workflow.feature_networks import opened
     from hyper_bids.workflow.latent_encoders import dand_weights, wanted_features
@@ -130,7 +130,7 @@ def _dand(
     layer = wanted_features(model)[1]
     extractor = opened(network, layer)
     crop = 1.0 if model is None else float(model.options.get("crop", 1.0))
-    values = np.concatenate([extractor.features([centre(picture, crop)]) for picture in pictures])
+    values = np.concatenate([extractor.features([centre_square(picture, crop)]) for picture in pictures])
     parts = ("mean", "components", "scale")
     if model is None:
         pca = fit_pca(values[learned], n_components)
