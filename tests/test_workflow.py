@@ -91,6 +91,14 @@ def test_a_changed_identity_recomputes(tmp_path, log):
     assert len(lines(log)) == 2
 
 
+def test_an_output_that_was_not_asked_for_before_is_made(tmp_path, log):
+    asked = toy("spell", "spell", log=log)
+    for outputs in (("value",), ("value", "word"), ("word", "value")):
+        made = run([replace(asked, outputs=outputs)], tmp_path).outputs["spell"]
+        assert set(outputs) <= set(made)
+    assert lines(log) == ["spell", "spell"]
+
+
 def test_changed_limits_do_not_recompute(tmp_path, log):
     step = replace(toy("one", "make", value=1), limits={"log": str(log)})
     run([step], tmp_path)

@@ -28,6 +28,15 @@ def read(*, source: Path, log: str, out_dir: Path) -> dict[str, Path]:
     return {"value": path}
 
 
+def spell(*, log: str, out_dir: Path) -> dict[str, Path]:
+    """A step with two outputs, of which a plan may ask for one."""
+    _count(log, "spell")
+    made = {name: out_dir / f"{name}.txt" for name in ("value", "word")}
+    for path in made.values():
+        path.write_text("1")
+    return made
+
+
 def add(*, parts: list[Path], log: str, out_dir: Path) -> dict[str, Path]:
     _count(log, "add")
     path = out_dir / "sum.txt"

@@ -62,12 +62,13 @@ class Step:
                 yield name, source
 
     def stamp(self) -> str:
-        """Digest of what the step is asked to do, its input files' content left out."""
+        """Digest of what the step is asked to do and to leave, its input files' content left out."""
         asked = {
             "target": self.target,
             "params": dict(self.params),
             "identity": dict(self.identity),
             "version": self.version,
+            "outputs": sorted(self.outputs),
             "inputs": {name: str(source) if isinstance(source, Output) else "" for name, source in self.sources()},
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
