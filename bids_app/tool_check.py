@@ -34,25 +34,28 @@ def run_check(parsed: Any) -> int:
     from pathlib import Path
 
     from bids_app.options import values_of
-    from hyper_bids.errors import UsageError
     from hyper_bids.settings import InputSettings, build, layered
     from hyper_bids.workflow.check import check_dataset
     from hyper_bids.workflow.sidecar_template import write_templates
 
     settings, _ = build(layered([values_of(parsed, InputSettings)]))
-    if settings.inputs.responses is not None:
-        raise UsageError("hyper-tools check looks at events and BOLD. For --responses: hyper ... --dry-run.")
     found = check_dataset(
         Path(parsed.bids_dir),
         settings.inputs,
         participants=parsed.participant_label,
         tasks=parsed.task_id,
         validated=not parsed.skip_bids_validation,
+        response=settings.glm.response,
     )
     print(found.text())
+    undeclared = [task for task in found.tasks if task.keys is not None and not task.declared]
+    if undeclared and found.exit_code and not parsed.template:
+        print("Next: the same command with --template FOLDER writes sidecars to edit; then it takes --overlay FOLDER.")
     if parsed.template:
         templates = {task.task: task.keys for task in found.tasks if task.keys is not None}
         stimuli = {task.task: task.stimuli for task in found.tasks}
         for path in write_templates(Path(parsed.template), templates, stimuli, found.root):
-            print(f"wrote {path}: compare it with what you know, edit, and give its folder to hyper as --overlay")
+            rows = f"a line for every stimulus that needs latents; {path.stem}.npy with as many rows belongs beside it"
+            keys = "a guess. Read it, correct it, and give its folder to hyper and to this command as --overlay"
+            print(f"wrote {path}: {rows if path.suffix == '.tsv' else keys}")
     return found.exit_code

@@ -7,6 +7,8 @@ import json
 import shutil
 import tarfile
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -143,9 +145,94 @@ def test_columns_that_some_runs_lack_are_counted(simulated, tmp_path, capsys):
     assert code == 0 and f"catch ({len(rows)} rows)" in text
 
 
-def test_what_it_does_not_look_at_is_refused(simulated, capsys):
-    code, text = run(capsys, simulated, "--responses", simulated)
-    assert code == 64 and "--dry-run" in text
+@pytest.fixture
+def maps(simulated, tmp_path):
+    """Responses to every trial of both participants, with the least that their tables need."""
+    for label in ("01", "02"):
+        events = pd.concat(pd.read_csv(path, sep="\t") for path in simulated.glob(f"sub-{label}/func/*_events.tsv"))
+        events = events[events["trial_type"].isin(["train", "test"]) & (events["oneback"] == 0)]
+        stem = tmp_path / "betas" / f"sub-{label}" / f"sub-{label}_task-faces_stat-beta_desc-trial_statmap"
+        stem.parent.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(np.ones((2, 2, 2, len(events)), np.float32), np.eye(4)), f"{stem}.nii.gz")
+        rows = pd.DataFrame({"stimulus_id": events["stim_id"], "split": events["trial_type"]})
+        rows.to_csv(f"{stem}.tsv", sep="\t", index=False)
+    return tmp_path / "betas"
+
+
+def test_given_responses_need_neither_bold_nor_events(simulated, maps, tmp_path, capsys):
+    (of_bold,) = decoded(run(capsys, simulated, "--skip-bids-validation")[1])
+    bare = tmp_path / "bare"
+    shutil.copytree(simulated, bare, ignore=shutil.ignore_patterns("sub-*", "derivatives"))
+    code, text = run(capsys, bare, "--responses", maps, "--skip-bids-validation")
+    (of_maps,) = decoded(text)
+    assert code == 0 and of_maps == of_bold, "the same trials, stimuli and latents as from the events"
+    assert "2 of 2 participants: stat-beta_desc-trial" in text
+
+
+def test_what_given_responses_lack(simulated, maps, tmp_path, capsys):
+    words = (simulated, "--responses", maps, "--skip-bids-validation")
+    table = next((maps / "sub-02").glob("*.tsv"))
+    table.write_text(table.read_text().replace("test3", "another"))
+    code, text = run(capsys, *words)
+    assert code == 65 and "sub-02" in text and "another" in text and len(decoded(text)) == 1, "sub-01 is all right"
+    table.unlink()
+    code, text = run(capsys, *words)
+    assert code == 66 and "table" in text
+    code, text = run(capsys, simulated, "--responses", tmp_path / "none", "--skip-bids-validation")
+    assert code == 66 and "none" in text
+    code, text = run(capsys, *words, "--task-id", "rest")
+    assert code == 66 and "no maps of task rest" in text
+
+
+# ------------------------------------------------------------------ a sidecar that is half written
+
+
+def edited(simulated, folder, change):
+    shutil.copytree(simulated, folder)
+    path = folder / "task-faces_events.json"
+    path.write_text(change(path.read_text()))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "hint"),
+    [
+        (KEY, "StimulusLatent", f"Did you mean '{KEY}'?"),
+        ('"Train"', '"train"', "'train' is not read. Did you mean 'Train'?"),
+        ('"File"', '"Path"', "'Path' is not read"),
+    ],
+)
+def test_a_misspelt_key_is_pointed_at(simulated, tmp_path, capsys, name, typed, hint):
+    folder = edited(simulated, tmp_path / "bids", lambda text: text.replace(name, typed))
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 65 and hint in text
+    assert "is not read" not in run(capsys, simulated, "--skip-bids-validation")[1]
+
+
+def test_a_misspelt_column_is_pointed_at(simulated, tmp_path, capsys):
+    def change(text):
+        return json.dumps({**json.loads(text), "StimulusKey": {"Column": "stim_di"}})
+
+    folder = edited(simulated, tmp_path / "bids", change)
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 65 and "no events column 'stim_di'. Did you mean 'stim_id'?" in text
+
+
+def test_events_with_spaces_for_tabs_are_told_once(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    path = sorted((folder / "sub-01" / "func").glob("*_events.tsv"))[0]
+    path.write_text(path.read_text().replace("\t", "  "))
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 65 and f"{path.name}: no tab in its first line" in text
+    assert text.count("PROBLEM") == 1 and "hyper would     sub-02:" in text
+
+
+def test_the_way_on_is_said(stripped, tmp_path, capsys):
+    code, text = run(capsys, stripped, "--skip-bids-validation")
+    assert code == 65 and "--template FOLDER" in text.splitlines()[-1]
+    code, text = run(capsys, stripped, "--skip-bids-validation", "--template", tmp_path / "overlay")
+    assert code == 65 and "Next:" not in text and "Read it, correct it" in text
 
 
 def test_what_is_no_dataset(tmp_path, capsys):

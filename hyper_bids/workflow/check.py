@@ -13,6 +13,7 @@ from hyper_bids.inputs.names import parse_name
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.workflow.check_declaration import check_declaration
 from hyper_bids.workflow.check_findings import Check, TaskCheck
+from hyper_bids.workflow.check_responses import check_responses
 from hyper_bids.workflow.sidecar_template import key_candidates
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _SHOWN = 12
 
 def check_dataset(
     bids_dir: Path, inputs: InputSettings, *, participants: Sequence[str] = (), tasks: Sequence[str] = (),
-    validated: bool = True
+    validated: bool = True, response: str = "z",
 ) -> Check:  # fmt: skip
     """Look at a dataset as hyper would, and go on where hyper would stop.
 
@@ -35,23 +36,28 @@ def check_dataset(
     inputs : the options that hyper would get
     participants, tasks : labels (default: all)
     validated : run the BIDS validator
+    response : with ``inputs.responses``, which statistic is wanted where there are several
 
     Raises
     ------
     MissingFiles, InvalidDataset, NothingSelected
         There is nothing to look at: no folder, no dataset_description.json, no participant, no BOLD.
     """
-    from hyper_bids.inputs.layout import dataset_root, find_participants, read_description
+    from hyper_bids.inputs.dataset import dataset_root, find_participants, read_description
 
     root = dataset_root(bids_dir)
     description = read_description(root)
-    labels = find_participants(root, participants)
+    labels = find_participants(inputs.responses or root, participants)
     problems: list[HyperError] = []
     lines = [f"{root}: {description.get('Name', 'no name')} (BIDS {description.get('BIDSVersion', '?')})"]
     lines.append(f"participants: {listing((f'sub-{label}' for label in labels), _SHOWN)}")
     if validated:
         lines += _validated(root, problems)
-    found = _tasks(root, labels, [task.removeprefix("task-") for task in tasks])
+    wanted = [task.removeprefix("task-") for task in tasks]
+    if inputs.responses is not None:
+        checks, absent = check_responses(root, inputs.responses, inputs, response, labels, wanted)
+        return Check(root, lines, checks, [*problems, *absent])
+    found = _tasks(root, labels, wanted)
     checks = [_check_task(root, task, who, inputs) for task, who in sorted(found.items())]
     return Check(root, lines, checks, problems)
 
@@ -109,7 +115,7 @@ def _open(
     root: Path, task: str, participants: Sequence[str], inputs: InputSettings, check: TaskCheck
 ) -> Dataset | None:
     """Open the runs of a task: with their headers, else without, else without the preprocessed data."""
-    from hyper_bids.inputs.layout import open_dataset
+    from hyper_bids.inputs.dataset import open_dataset
 
     raw = dataclasses.replace(inputs, derivatives=("none",), space=None)
     for attempt, content in ((inputs, True), (inputs, False), (raw, False)):
@@ -165,7 +171,15 @@ def _read_events(check: TaskCheck, recordings: Sequence[Recording]) -> pd.DataFr
             tables.append(read_events(recording.events))
         except HyperError as error:
             check.met(error)
+            if not _has_tabs(recording.events):
+                words = "no tab in its first line. Columns of a TSV are separated by tabs, not by spaces or commas"
+                check.say("note", f"{recording.events.name}: {words}")
     return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _has_tabs(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"\t" in file.readline(10_000)
 
 
 def _describe_events(check: TaskCheck, events: pd.DataFrame) -> None:

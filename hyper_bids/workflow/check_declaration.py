@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyper_bids.errors import HyperError, InconsistentInput, listing
+from hyper_bids.errors import HyperError, InconsistentInput, did_you_mean, listing
 from hyper_bids.inputs.declaration import KEY, NO_LATENTS, latent_spaces
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.workflow import sidecar_template as guess
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from hyper_bids.settings import InputSettings
 
 _SHOWN = 12
+_KNOWN = {
+    "StimulusKey": ("Column", "Regex"),
+    "StimulusSplit": ("Column", "Train", "Test", "Ignore", "Baseline", "DropWhere"),
+    KEY: ("File", "Index", "Dataset", "IndexDataset", "Dimension", "Distribution", "GroundTruth", "Generator",
+          "Description"),
+}  # fmt: skip
+"""Our keys, and what is read in each."""
 
 
 def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, inputs: InputSettings) -> None:
@@ -41,6 +48,8 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
     folders = stimuli_folders(dataset.root, inputs.overlay)
     try:
         metadata = Sidecars(dataset.root, inputs.overlay).of(dataset.recordings[0].raw, "events")
+        for hint in misspelt(metadata, events.columns):
+            check.say("note", hint)
         spaces = latent_spaces(metadata, inputs)
         key = stimulus_key(metadata, inputs)
         split_rule(metadata, inputs)
@@ -62,35 +71,71 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
     blank = guess.template(check.task, metadata, events, {}, by_stimulus=by_stimulus)
     if check.declared:
         check.keys = blank
-        _check_spaces(check, dataset, sorted(spaces) or [None], inputs)
+        check_spaces(check, dict.fromkeys(dataset.participants, dataset), sorted(spaces) or [None], inputs)
         return
     check.met(InconsistentInput(NO_LATENTS.format(tasks=check.task, task=check.task)))
     _try_template(check, dataset, metadata, events, blank, folders, inputs, by_stimulus)
 
 
-def _check_spaces(check: TaskCheck, dataset: Dataset, spaces: Sequence[str | None], inputs: InputSettings) -> None:
-    """Read every declared space for every participant as hyper would; where there is no split, say what folds give."""
+def misspelt(metadata: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Return what the sidecar seems to mean and does not say: keys and columns that are nearly those known.
+
+    >>> misspelt({"StimulusLatent": {}}, ["onset", "stim_id"])
+    ["the sidecar has 'StimulusLatent'. Did you mean 'StimulusLatents'?"]
+    >>> misspelt({"StimulusKey": {"Column": "stimid"}}, ["onset", "stim_id"])
+    ["StimulusKey: no events column 'stimid'. Did you mean 'stim_id'?"]
+    """
+    hints = []
+    for name in sorted(set(metadata) - set(_KNOWN)):
+        meant = did_you_mean(name, _KNOWN)
+        hints += [f"the sidecar has {name!r}.{meant}"] if meant and name.lower().startswith("stimulus") else []
+    parts = {name: metadata.get(name) for name in ("StimulusKey", "StimulusSplit")}
+    spaces = metadata.get(KEY)
+    parts |= {f"{KEY}, {label}": entry for label, entry in spaces.items()} if isinstance(spaces, dict) else {}
+    for name, content in parts.items():
+        if not isinstance(content, dict):
+            continue
+        known = _KNOWN[name.partition(",")[0]]
+        hints += [f"{name}: {key!r} is not read.{did_you_mean(key, known)}" for key in content if key not in known]
+        column = content.get("Column")
+        if isinstance(column, str) and column not in columns:
+            hints.append(f"{name}: no events column {column!r}.{did_you_mean(column, columns)}")
+    return hints
+
+
+def check_spaces(
+    check: TaskCheck, datasets: Mapping[str, Dataset], spaces: Sequence[str | None], inputs: InputSettings
+) -> None:
+    """Read every declared space for every participant as hyper would; where there is no split, say what folds give.
+
+    Parameters
+    ----------
+    check : of the task; lines and problems are added
+    datasets : participant -> where the runs or response maps are
+    spaces : labels; None where an encoder makes the space
+    inputs : the options that hyper would get
+    """
     chosen = bool(inputs.latent_space or inputs.latent_generator or inputs.encoder)
     if len(spaces) > 1 and not chosen:
         check.say("latents", f"{len(spaces)} spaces; hyper asks for one with --latent-space: {listing(spaces, 20)}")
     tried = [inputs.latent_space] if chosen else list(spaces)
     for space in tried:
-        _decode_with(check, dataset, dataclasses.replace(inputs, latent_space=space))
+        _decode_with(check, datasets, dataclasses.replace(inputs, latent_space=space))
     if any(isinstance(error, InconsistentInput) for error in check.problems) and inputs.cross_validate is None:
         folds = TaskCheck(check.task)
-        _decode_with(folds, dataset, dataclasses.replace(inputs, latent_space=tried[0], cross_validate="run"))
+        _decode_with(folds, datasets, dataclasses.replace(inputs, latent_space=tried[0], cross_validate="run"))
         if not folds.problems:
             check.say("otherwise", "without a split, by --cross-validate run:")
             check.lines += folds.lines
 
 
-def _decode_with(check: TaskCheck, dataset: Dataset, inputs: InputSettings) -> None:
+def _decode_with(check: TaskCheck, datasets: Mapping[str, Dataset], inputs: InputSettings) -> None:
     """Say what hyper would decode with these options, per participant, or what it would stop at."""
     from hyper_bids.inputs.task import load_task
 
     said: dict[str, list[str]] = {}
     notices: dict[str, None] = {}
-    for participant in dataset.participants:
+    for participant, dataset in datasets.items():
         try:
             task = load_task(dataset, participant, check.task, inputs)
         except HyperError as error:
@@ -141,7 +186,8 @@ def _try_template(
         check.say("latents found", f"{listing(sorted(spaces), _SHOWN)} under stimuli/; not declared")
         _write(overlay, check)
         tried = TaskCheck(check.task)
-        _decode_with(tried, dataset, dataclasses.replace(attempt, latent_space=sorted(spaces)[0]))
+        alone = dataclasses.replace(attempt, latent_space=sorted(spaces)[0])
+        _decode_with(tried, dict.fromkeys(dataset.participants, dataset), alone)
         check.lines += [line.replace("hyper would  ", "with template") for line in tried.lines]
         for error in tried.problems:
             check.say("with template", str(error))

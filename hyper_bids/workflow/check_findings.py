@@ -37,8 +37,8 @@ class TaskCheck:
         self.lines.append(f"  {head:<16}{text}")
 
     def met(self, error: HyperError) -> None:
-        """Add a problem, once."""
-        if str(error) not in map(str, self.problems):
+        """Add a problem, once: also where a participant's name has been put before it."""
+        if not any(str(error).endswith(str(known)) for known in self.problems):
             self.problems.append(error)
 
 
