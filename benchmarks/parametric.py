@@ -92,8 +92,9 @@ def child(options: argparse.Namespace) -> dict[str, object]:
 
     from hyper_bids.data import Latents
     from hyper_bids.errors import InconsistentInput
-    from hyper_bids.glm.parametric import Accumulator, solve
+    from hyper_bids.glm.parametric import solve
     from hyper_bids.glm.parametric_design import parametric_design, shared_model
+    from hyper_bids.glm.parametric_sums import Accumulator
     from hyper_bids.inputs.volumes import masked_blocks, read_mask
 
     tables = [events_of(run, options.volumes) for run in range(options.runs)]

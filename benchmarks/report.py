@@ -18,6 +18,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from test_report import inputs, report, result
 
 from hyper_bids.generate.images import write_png
+from hyper_bids.report.thumbnails import shrunk
+from hyper_bids.workflow.steps.pictures import RETRIEVED_SIDE
 
 
 def photographs(n: int, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -41,7 +43,8 @@ def main(n: int = 36, side: int = 1024) -> None:
         for path, picture in zip(made["paths"].values(), shown, strict=True):
             write_png(Path(path), picture)
         many = photographs(100, side, rng)
-        made["drawn"].update(recon=shown, ceiling=shown[::-1], zero=many[:1], random=many)
+        made["drawn"].update(recon=shown, ceiling=shown[::-1], zero=many[:1], mean=many[1:2], random=many)
+        made["drawn"]["nearest"] = np.stack([shrunk(picture, RETRIEVED_SIDE) for picture in many[:n]])
         arguments = inputs(made, rng)
         wall, cpu = time.perf_counter(), time.process_time()
         _, html = report(folder / "out", folder / "data", arguments)

@@ -12,7 +12,7 @@ import pytest
 from bids_app.cli import main
 from hyper_bids.audit.checks import CHECKS
 from hyper_bids.audit.evidence import Evidence
-from hyper_bids.inputs.layout import open_dataset
+from hyper_bids.inputs.dataset import open_dataset
 from hyper_bids.inputs.task import load_task
 from hyper_bids.settings import InputSettings
 from hyper_bids.workflow.steps.nuisances import framewise_displacement, nuisances_of

@@ -1,4 +1,4 @@
-"""The GLM against a naive version and against nilearn."""
+"""The estimates of the GLM against a naive version and against nilearn, on small and on real data."""
 
 from __future__ import annotations
 
@@ -7,84 +7,22 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from glm_runs import N_VOLUMES, N_VOXELS, TR, events_table, naive, nilearns_name, recorded, small_design
 
-from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.errors import InconsistentInput
 from hyper_bids.glm import fit, products
 from hyper_bids.glm.columns import run_columns
-from hyper_bids.glm.design import (
-    RunDesign,
-    check_rank,
-    choose_mode,
-    cosine_drift,
-    polynomial_drift,
-    run_design,
-    variance_inflation,
-)
-from hyper_bids.glm.fit import accumulate, estimate, trial_models
-from hyper_bids.glm.hrf import HRFS, basis_regressors
-from hyper_bids.glm.tails import exact_z, z_from_t
+from hyper_bids.glm.design import RunDesign, run_design
+from hyper_bids.glm.fit import accumulate, estimate
+from hyper_bids.glm.hrf import HRFS
+from hyper_bids.glm.tails import exact_z
 from hyper_bids.inputs.confounds import read_confounds
 from hyper_bids.inputs.volumes import masked_blocks, read_header, read_mask
-
-N_VOLUMES, N_VOXELS, TR = 97, 23, 1.7
-
-
-def events_table(rng, n=14, spacing=9.3, duration=1.1):
-    return pd.DataFrame(
-        {
-            "onset": 4.0 + spacing * np.arange(n) + rng.uniform(0, 1, n),
-            "duration": duration,
-            "trial_type": np.where(np.arange(n) % 3 == 0, "test", "train"),
-            "role": "sample",
-        }
-    )
-
-
-def recorded(rng, design):
-    """Signal of unequal size in every voxel, autocorrelated enough to be lifelike."""
-    beta = rng.normal(0, 3, (design.matrix.shape[1], N_VOXELS))
-    return (800 + design.matrix @ beta + rng.normal(0, 2, (len(design.matrix), N_VOXELS))).astype(np.float32)
 
 
 @pytest.fixture
 def design(rng):
-    confounds = pd.DataFrame(rng.normal(size=(N_VOLUMES, 2)), columns=["trans_x", "rot_z"])
-    return run_design(events_table(rng), N_VOLUMES, TR, confounds=confounds)
-
-
-def naive(design_matrix, column, Y):
-    """Five lines of textbook least squares in float64."""
-    inverse = np.linalg.pinv(design_matrix)
-    beta = inverse @ Y
-    residual = ((Y - design_matrix @ beta) ** 2).sum(axis=0)
-    dof = len(Y) - np.linalg.matrix_rank(design_matrix)
-    t = beta[column] / np.sqrt(residual / dof * (inverse @ inverse.T)[column, column])
-    return beta[column], t, dof
-
-
-NILEARN = {"derivative": " + derivative", "derivatives": " + derivative + dispersion", "": ""}
-
-
-def nilearns_name(hrf):
-    base, _, further = hrf.partition("+")
-    return base + NILEARN[further]
-
-
-@pytest.mark.parametrize("hrf", HRFS)
-@pytest.mark.parametrize("tr", [0.8, 2.0, 2.5])
-def test_regressors_equal_nilearns(rng, hrf, tr):
-    from nilearn.glm.first_level.hemodynamic_models import compute_regressor, orthogonalize
-
-    frame_times = np.arange(83) * tr
-    onsets, durations = rng.uniform(-3, 80 * tr, 11), np.append(rng.uniform(0, 4, 10), 0.0)
-    ours = basis_regressors(onsets, durations, frame_times, hrf)
-    delays = list(range(ours.shape[2])) if hrf == "fir" else None
-    for event in range(11):
-        condition = (onsets[[event]], durations[[event]], np.ones(1))
-        theirs = compute_regressor(condition, nilearns_name(hrf), frame_times, fir_delays=delays)[0]
-        mine = ours[:, event].copy()
-        np.testing.assert_allclose(mine if hrf == "fir" else orthogonalize(mine), theirs, atol=1e-12)
+    return small_design(rng)
 
 
 def nilearns_z(Y, events, labels, wanted, hrf, noise_model, delays=None):
@@ -162,35 +100,6 @@ def test_ar1_of_every_trial_equals_whitening_the_data(rng, design, mode):
             _, t, _ = naive(whiten @ X, 0, (whiten @ Y.astype(float))[:, [voxel]])
             off += not np.isclose(got[trial, voxel], t[0], atol=2e-5, rtol=2e-6)
     assert off == 0
-
-
-@pytest.mark.parametrize("hrf", ["spm+derivative", "fir"])
-def test_variance_inflation_of_several_basis_functions(rng, hrf):
-    design = run_design(events_table(rng, n=4, spacing=25.0), N_VOLUMES, TR, hrf=hrf)
-    X, b = design.matrix, design.n_basis
-    for trial in (0, 3):
-        contrast = np.zeros(X.shape[1])
-        contrast[trial * b : (trial + 1) * b] = design.weights[trial]
-        own = X[:, trial * b : (trial + 1) * b]
-        own = own - own.mean(axis=0)
-        alone = design.weights[trial] @ np.linalg.inv(own.T @ own) @ design.weights[trial]
-        wanted = contrast @ np.linalg.inv(X.T @ X) @ contrast / alone
-        assert variance_inflation(design)[trial] == pytest.approx(wanted, rel=1e-6)
-
-
-def test_polynomial_drift_spans_nilearns():
-    from nilearn.glm.first_level import make_first_level_design_matrix
-
-    theirs = make_first_level_design_matrix(np.arange(61) * TR, drift_model="polynomial", drift_order=4).to_numpy()
-    ours = polynomial_drift(61, 4)
-    assert np.linalg.matrix_rank(np.hstack([ours, theirs])) == 5 == ours.shape[1]
-
-
-def test_drift_equals_nilearns():
-    from nilearn.glm.first_level import make_first_level_design_matrix
-
-    theirs = make_first_level_design_matrix(np.arange(131) * TR, drift_model="cosine", high_pass=1 / 100)
-    np.testing.assert_allclose(cosine_drift(131, TR, 100.0), theirs.to_numpy(), atol=1e-12)
 
 
 @pytest.mark.parametrize("response", ["beta", "t", "z"])
@@ -351,127 +260,6 @@ def test_a_wrong_number_of_volumes_is_an_error(rng, design):
             accumulate([wrong], design, "run-1")
 
 
-@pytest.mark.parametrize("dof", [1, 4, 37, 530, 3000])
-def test_z_has_the_tail_of_t(dof):
-    t = np.concatenate([np.linspace(-60, 60, 4001), [0.0]])
-    z = z_from_t(t, dof)
-    p = stats.t.sf(np.abs(t), dof)
-    safe = p > 1e-290
-    np.testing.assert_allclose(np.abs(z[safe]), stats.norm.isf(p[safe]), atol=1e-6)
-    assert (np.diff(z[:-1]) > 0).all() and np.isfinite(z).all()
-    np.testing.assert_allclose(z, -z_from_t(-t, dof))
-
-
-@pytest.mark.parametrize("dof", [1, 4, 37, 530, 3000])
-def test_z_of_float32_is_as_good_as_float32(dof):
-    t = np.concatenate([np.linspace(-70, 70, 40001), [0.0, 1e-8, -1e-30]]).astype(np.float32)
-    wanted = exact_z(t.astype(float), dof)
-    np.testing.assert_allclose(z_from_t(t, dof), wanted, rtol=4e-7, atol=5e-7)
-    place = t.copy()
-    assert z_from_t(place, dof, out=place) is place
-    np.testing.assert_array_equal(place, z_from_t(t, dof))
-
-
-def test_z_beyond_the_table_goes_on_growing_and_keeps_nan():
-    z = z_from_t(np.array([61.0, 300.0, 5000.0, np.nan], dtype=np.float32), 200)
-    assert z.dtype == np.float32 and 24 < z[0] < z[1] < z[2] and np.isnan(z[3])
-
-
-def test_baseline_is_not_modelled_and_ignored_types_are_one_regressor_each(rng):
-    events = events_table(rng)
-    events["role"] = ["baseline", "ignore", "drop", "ignore"] + ["sample"] * 10
-    events["trial_type"] = ["fix", "cue", "train", "imagery"] + ["train"] * 10
-    got = run_design(events, N_VOLUMES, TR)
-    assert got.nuisance_names[:3] == ("cue", "imagery", "dropped")
-    assert list(got.trial_rows) == list(range(4, 14))
-    without = run_design(events[events["role"] != "baseline"], N_VOLUMES, TR)
-    np.testing.assert_array_equal(got.matrix, without.matrix)
-
-
-def test_a_trial_after_the_end_is_reported_and_not_used(rng):
-    events = events_table(rng)
-    events.loc[13, "onset"] = N_VOLUMES * TR + 30
-    got = run_design(events, N_VOLUMES, TR, label="run-2")
-    assert 13 not in got.trial_rows and len(got.trial_rows) == 13
-    assert "1 trials whose response lies outside" in got.notices[0]
-    events["onset"] += 1e4
-    with pytest.raises(InconsistentInput, match="14 of its 14 trials lie outside the run"):
-        run_design(events, N_VOLUMES, TR)
-
-
-def test_short_and_long_events_of_one_run_are_all_used(rng):
-    events = events_table(rng, n=10, spacing=14.0)
-    events["duration"] = [20.0, 0.0] * 5
-    assert len(run_design(events, N_VOLUMES, TR).trial_rows) == 10
-
-
-def test_a_trial_cut_off_by_the_end_is_kept_while_its_response_shows(rng):
-    events = events_table(rng)
-    end = (N_VOLUMES - 1) * TR
-    events.loc[13, "onset"] = end - 5.0
-    assert 13 in run_design(events, N_VOLUMES, TR).trial_rows
-    events.loc[13, "onset"] = end - 1.5
-    assert 13 not in run_design(events, N_VOLUMES, TR).trial_rows
-
-
-def test_a_sample_that_is_listed_as_an_ignored_event_too_is_refused(rng):
-    events = events_table(rng)
-    double = events.iloc[[4]].assign(role="ignore", trial_type="cue")
-    design = run_design(pd.concat([events, double], ignore_index=True), N_VOLUMES, TR)
-    with pytest.raises(InconsistentInput, match=r"trial 5 of the run.*listed twice"):
-        check_rank(design, "lss", "run-1")
-
-
-def test_no_degrees_of_freedom_is_an_error(rng):
-    events = pd.DataFrame({"onset": 1.0 + 3 * np.arange(20), "duration": 0.0, "role": "sample"})
-    design = run_design(events.assign(trial_type=[f"kind{k}" for k in range(20)]), 20, 4.0)
-    with pytest.raises(InconsistentInput, match="no degrees of freedom"):
-        trial_models(design, "lss", "condition")
-    assert (trial_models(design, "lss", "one").dof == 20 - 2 - design.nuisance.shape[1]).all()
-
-
-def test_dummy_scans_leave_the_clock_alone(rng):
-    events = events_table(rng)
-    whole, short = run_design(events, N_VOLUMES, TR), run_design(events, N_VOLUMES, TR, dummy_scans=4)
-    np.testing.assert_allclose(short.trials, whole.trials[4:], atol=2e-2)
-
-
-def test_variance_inflation_equals_its_definition(rng, design):
-    matrix = design.matrix
-    for trial in (0, 6):
-        others = np.delete(matrix, trial, axis=1)
-        x = matrix[:, trial]
-        residual = x - others @ np.linalg.lstsq(others, x, rcond=None)[0]
-        wanted = ((x - x.mean()) ** 2).sum() / (residual**2).sum()
-        assert variance_inflation(design)[trial] == pytest.approx(wanted, rel=1e-6)
-
-
-def test_auto_takes_lsa_with_rest_and_lss_back_to_back(rng):
-    rested = run_design(events_table(rng, n=12, spacing=12.0), N_VOLUMES, TR)
-    crowded = run_design(events_table(rng, n=36, spacing=4.4, duration=1.5), N_VOLUMES, TR)
-    assert choose_mode("auto", [rested])[0] == "lsa"
-    assert choose_mode("auto", [crowded])[0] == "lss"
-    assert choose_mode("lsa", [crowded])[0] == "lsa"
-
-
-def test_a_rank_deficient_design_names_its_columns(rng, design):
-    double = RunDesign(
-        design.trials,
-        np.column_stack([design.nuisance, 2 * design.nuisance[:, 1]]),
-        design.trial_rows,
-        design.weights,
-        design.conditions,
-        (*design.nuisance_names, "copied"),
-        design.frame_times,
-    )
-    with pytest.raises(InconsistentInput, match=r"rank-deficient.*(copied|rot_z)"):
-        check_rank(double, "lss", "run-1")
-    assert check_rank(design, "lsa", "run-1") == design.matrix.shape[1]
-
-
-# --- real data ------------------------------------------------------------------------------------
-
-
 def first_level_model(folder, name, label):
     """Everything nilearn needs for one run of a shared dataset."""
     prep = next(p for p in (folder / name / "derivatives").iterdir() if "prep" in p.name)
@@ -526,63 +314,3 @@ def test_betas_of_noise_free_data_come_back(shared_data):
     wanted = truth[events["trial_id"].to_numpy()]
     assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.995
     assert np.isfinite(estimate(products, design, "lsa").values).all()
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-def save(path, data, slope=None, dtype=np.float32, version=1):
-    import nibabel as nib
-
-    image = (nib.Nifti1Image if version == 1 else nib.Nifti2Image)(data.astype(dtype), np.diag([2, 2, 2, 1.0]))
-    image.header.set_zooms((2, 2, 2, TR)[: data.ndim])
-    if slope:
-        image.header.set_slope_inter(slope, 5.0)
-    nib.save(image, path)
-    return path
-
-
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-@pytest.mark.parametrize(
-    ("dtype", "slope"), [(np.float32, None), (np.int16, 0.5), (np.float64, None), (np.uint8, None)]
-)
-@pytest.mark.parametrize("version", [1, 2])
-def test_blocks_equal_nibabel(rng, tmp_path, suffix, dtype, slope, version):
-    import nibabel as nib
-
-    path = save(tmp_path / f"bold{suffix}", rng.uniform(0, 250, (4, 5, 3, 37)), slope, dtype, version)
-    mask = rng.random((4, 5, 3)) > 0.4
-    got = np.concatenate(list(masked_blocks(path, mask, skip=2, block=8)))
-    np.testing.assert_allclose(got, nib.load(path).get_fdata()[mask].T[2:], rtol=1e-6)
-    assert got.dtype == np.float32 and got.shape == (35, mask.sum())
-
-
-def test_blocks_that_use_memory_again_hold_the_same(rng, tmp_path):
-    path = save(tmp_path / "bold.nii.gz", rng.uniform(0, 250, (4, 5, 3, 37)))
-    mask = rng.random((4, 5, 3)) > 0.4
-    apart = np.concatenate(list(masked_blocks(path, mask, block=8)))
-    blocks, places = [], set()
-    for block in masked_blocks(path, mask, block=8, reuse=True):
-        blocks.append(block.copy())
-        places.add(block.__array_interface__["data"][0])
-    np.testing.assert_array_equal(np.concatenate(blocks), apart)
-    assert len(places) == 1
-
-
-def test_a_damaged_file_says_so(rng, tmp_path):
-    path = save(tmp_path / "bold.nii.gz", rng.uniform(0, 250, (4, 5, 3, 37)))
-    whole = path.read_bytes()
-    mask = np.ones((4, 5, 3), bool)
-    for damaged in (whole[: len(whole) // 2], whole[:2000] + bytes(64) + whole[2064:], whole[:40]):
-        path.write_bytes(damaged)
-        with pytest.raises(MissingFiles, match=r"bold\.nii\.gz"):
-            list(masked_blocks(path, mask))
-
-
-def test_a_3d_file_and_another_grid_are_refused(rng, tmp_path):
-    flat = save(tmp_path / "flat.nii", rng.uniform(0, 250, (4, 5, 3)))
-    with pytest.raises(InconsistentInput, match="3 dimensions"):
-        list(masked_blocks(flat, np.ones((4, 5, 3), bool)))
-    bold = save(tmp_path / "bold.nii", rng.uniform(0, 250, (4, 5, 3, 7)))
-    with pytest.raises(InconsistentInput, match=r"grid \(4, 5, 3\)"):
-        list(masked_blocks(bold, np.ones((4, 5, 2), bool)))

@@ -12,8 +12,10 @@ import pytest
 from scipy.stats import f_oneway, pearsonr, wilcoxon
 
 from hyper_bids import __version__
+from hyper_bids.derivatives.tree import checksum
 from hyper_bids.derivatives.write import write_json, write_tsv
 from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.report.group_figures import RECORD
 from hyper_bids.settings import EvaluateSettings, Execution, Settings
 from hyper_bids.workflow.files import load_table
 from hyper_bids.workflow.group import run_group
@@ -109,6 +111,50 @@ def test_latent_spaces_are_compared_by_what_means_the_same_in_both(tmp_path, rng
     found, described = rows(out, "model-ridge_desc-all_groupcomparison")
     assert set(found["metric"]) == {"pairwise_accuracy", "ssim"} and described["Compared"] == "latent spaces"
     assert not list(out.glob("*model-all*"))
+
+
+def test_figures_of_results_that_went_go_and_what_is_somebodys_own_stays(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=2, models=("ridge", "ols"))
+    group(out)
+    own = out / "figures" / "task-faces_model-ols_mine.svg"
+    own.write_text("not in any record")
+    mine, theirs = sorted((out / "figures").glob("*model-ols*participants.svg"))[:2]
+    theirs.write_text("drawn over")
+    for path in out.glob("sub-*/func/*_model-ols_*"):
+        path.unlink()
+    group(out)
+    assert {path.name for path in (out / "figures").iterdir() if "ridge" not in path.name} == {own.name, theirs.name}
+    assert len(list((out / "figures").glob("*model-ridge*participants.svg"))) == len(METRICS)
+    assert mine.name not in (out / "group.html").read_text()
+
+
+def test_figures_of_a_task_that_was_not_asked_for_stay_while_it_has_results(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=2, models=("ridge",))
+    for path in list(out.glob("sub-*/func/*")):
+        path.with_name(path.name.replace("task-faces", "task-places")).write_bytes(path.read_bytes())
+    group(out)
+    whole = {path.name for path in (out / "figures").iterdir()}
+    group(out, task_id=("faces",))
+    assert {path.name for path in (out / "figures").iterdir()} == whole and len(whole) == 4 * len(METRICS)
+    for path in out.glob("sub-*/func/*task-places*"):
+        path.unlink()
+    group(out, task_id=("faces",))
+    assert not list((out / "figures").glob("*task-places*")) and list((out / "figures").glob("*task-faces*"))
+
+
+def test_a_record_names_no_file_outside_the_figures(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=2, models=("ridge",))
+    victim = tmp_path / "out" / "sub-01" / "notes.txt"
+    victim.write_text("keep")
+    record = out / RECORD
+    record.parent.mkdir(parents=True)
+    names = ("sub-01/notes.txt", "figures/../sub-01/notes.txt", str(victim))
+    record.write_text("".join(f"{checksum(victim)}  {name}\n" for name in names))
+    group(out)
+    assert victim.read_text() == "keep"
 
 
 def test_who_lacks_a_decoder_is_named_and_left_out_of_the_comparison(tmp_path, rng, capsys):

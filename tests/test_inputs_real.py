@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from hyper_bids.errors import MissingFiles
-from hyper_bids.inputs.layout import Recording, open_dataset
+from hyper_bids.inputs.dataset import open_dataset
+from hyper_bids.inputs.recording import Recording
 from hyper_bids.inputs.sidecars import Sidecars
 from hyper_bids.inputs.task import load_task, load_trials
 from hyper_bids.settings import InputSettings

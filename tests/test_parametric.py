@@ -12,8 +12,9 @@ from scipy import stats
 
 from hyper_bids.data import Latents
 from hyper_bids.errors import InconsistentInput, UsageError
-from hyper_bids.glm.parametric import Accumulator, merge, solve
+from hyper_bids.glm.parametric import solve
 from hyper_bids.glm.parametric_design import parametric_design, shared_model
+from hyper_bids.glm.parametric_sums import Accumulator, merge
 from hyper_bids.inputs.volumes import masked_blocks, read_mask
 
 K, N_VOXELS, N_FACES, TR = 5, 23, 61, 1.9

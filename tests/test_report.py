@@ -81,7 +81,8 @@ def result(dataset, rng, participant="01", n=None, size=(24, 20), model="ridge",
     for desc in ("brain", "decoding"):
         write_volume(dataset / scope.name("mask", ".nii.gz", desc=desc), np.ones(18, dtype=bool), grid)
     drawn = {"stimuli": np.array(names), **{kind: pixels[kind] for kind in ("recon", "ceiling")}}
-    drawn.update(zero=pixels["ceiling"][:1], random=pixels["ceiling"][:2])
+    drawn.update(zero=pixels["ceiling"][:1], mean=pixels["ceiling"][-1:], random=pixels["ceiling"][:2])
+    drawn.update(nearest=pixels["ceiling"][::-1])
     paths = {}
     for name, picture in zip(names, pixels["shown"], strict=True):
         place = dataset / "raw" / "stimuli" / f"{re.sub('[^0-9a-z]', '', name)}.png"
@@ -245,6 +246,7 @@ def test_36_large_pictures_stay_below_15_megabytes(tmp_path, rng):
     noise = rng.integers(0, 256, (1, 1024, 1024, 3), dtype=np.uint8)  # what compresses worst
     large = np.broadcast_to(noise, (36, 1024, 1024, 3))
     made["drawn"].update(recon=large, ceiling=large, zero=large[:1], random=large[:1])
+    made["drawn"].update(nearest=large, mean=large[:1])
     _, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
     assert 1e6 < len(html) < 15e6
 

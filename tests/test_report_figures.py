@@ -13,20 +13,21 @@ sys.path.append(str(Path(__file__).parent))
 
 from test_report import SPACE, TASK, Page, inputs, report, result
 
-from hyper_bids.data import Latents, VoxelGrid
+from hyper_bids.data import Images, Latents, VoxelGrid
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.derivatives.tree import Tree, tree_files
 from hyper_bids.derivatives.write import write_json, write_npz, write_tsv, write_volume, write_volumes
 from hyper_bids.errors import MissingFiles
-from hyper_bids.evaluate.decoded import Decoded
+from hyper_bids.evaluate.decoded import Decoded, compare_images
 from hyper_bids.evaluate.participant import participant_metrics
-from hyper_bids.evaluate.stats import participant_stats
+from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
 from hyper_bids.report.canvas import Drawing
 from hyper_bids.report.figures_attributes import MOST_BARS, attribute_bars_figure
 from hyper_bids.report.figures_carpet import carpet_figure, scaled
 from hyper_bids.report.figures_identification import curve_figure
 from hyper_bids.report.figures_interpolation import interpolation_figure
 from hyper_bids.report.figures_latents import latents_figure
+from hyper_bids.report.figures_novelty import fitted_line, novelty_figure
 from hyper_bids.report.figures_null import Null, null_distributions_figure
 from hyper_bids.report.figures_regions import regions_figure
 from hyper_bids.report.figures_similarity import similarity_figure
@@ -39,9 +40,9 @@ from hyper_bids.workflow.steps.figures import (
     CARPET_VOXELS,
     draw_carpet,
     draw_evidence,
-    fixed_split_draws,
     numbers_of_candidates,
 )
+from hyper_bids.workflow.steps.pictures import reconstruct
 
 NAN = float("nan")
 MNI = np.array([[9.0, 0, 0, -72], [0, 9, 0, -104], [0, 0, 9, -60], [0, 0, 0, 1]])
@@ -60,6 +61,9 @@ FIGURES = {
     "curve, no null": lambda rng: curve_figure([2], np.array([0.5]), np.array([0.0]), None, 2),
     "nulls": lambda rng: null_distributions_figure(
         [Null(name, rng.normal(size=50), 3.0, "p = 0.02") for name in "ab"]),
+    "null, two-sided": lambda rng: null_distributions_figure(
+        [Null("a", np.append(rng.normal(size=50), NAN), -3.0, "p = 0.02", two_sided=True)]),
+    "novelty": lambda rng: novelty_figure(rng.random(9), rng.random(9), "r = 0.10, p = 0.4, n = 9"),
     "null, constant": lambda rng: null_distributions_figure([Null("a", np.ones(9), 1.0, "p = 1.00")]),
     "interpolation": lambda rng: interpolation_figure(
         [("a", rng.integers(0, 255, (3, 5, 4, 3), np.uint8), None)], (0.0, 0.5, 1.0)),
@@ -152,27 +156,88 @@ def test_sections_list_figures_in_the_order_of_the_queries(tmp_path):
 # --- figures of the steps
 
 
-def decoded(rng, n=7, n_latents=6):
+def decoded(rng, n=7, n_latents=6, **further):
     names = tuple(f"face{k}" for k in range(n))
     space = Latents(rng.standard_normal((n + 4, n_latents)), (*names, *(f"old{k}" for k in range(4))), SPACE)
     predicted = space.values[:n] + 0.5 * rng.standard_normal((n, n_latents))
-    return Decoded(predicted, names, space), space
+    return Decoded(predicted, names, space, **further), space
 
 
-def test_null_values_are_those_that_were_tested(rng):
-    found, _ = decoded(rng)
-    stats = participant_stats(found, seed=5, n_permutations=99, n_bootstrap=20).set_index("metric")
-    draws = fixed_split_draws(found.predicted, found.true, 99, 5)
-    assert len(draws) == 4
+@pytest.mark.parametrize("cross_validated", [False, True])
+def test_kept_null_values_are_those_of_every_permuted_metric(rng, cross_validated):
+    names = [f"face{k}" for k in range(7)]
+    pixels = rng.integers(0, 256, (2, 7, 16, 16, 3), dtype=np.uint8)
+    images = compare_images(dict(zip(names, pixels[0], strict=True)), Images(pixels[1], names))
+    folds = tuple("ab"[k % 2] for k in range(7)) if cross_validated else None
+    found, _ = decoded(rng, images=images, folds=folds, directions={"age": np.eye(6)[0]})
+    refits = Refits(statistics={name: rng.normal(size=99) for name in ("latent_cosine", "ssim", "attribute_age")})
+    refits = refits if cross_validated else None
+    nulls = null_distributions(found, refits=refits, seed=5, n_permutations=99)
+    stats = participant_stats(found, refits=refits, seed=5, n_permutations=99, n_bootstrap=20).set_index("metric")
+    draws = {name: null.draws for name, null in nulls.items() if len(null.draws)}
+    assert set(draws) == set(stats.index[stats["null_mean"].notna()]) and "ssim" in draws
     for name, values in draws.items():
         assert values.mean() == pytest.approx(stats.loc[name, "null_mean"])
         assert values.std(ddof=1) == pytest.approx(stats.loc[name, "null_sd"])
+
+
+def test_five_percent_of_null_values_lie_beyond_the_lines(rng):
+    draws = np.append(rng.permutation(np.arange(1000.0)), NAN)
+    (above,), (low, high) = (Null("a", draws, 0.0, "p", two_sided).critical for two_sided in (False, True))
+    assert (draws > above).sum() == ((draws < low) | (draws > high)).sum() == 50
+
+
+def test_interval_of_the_novelty_line_is_that_of_scipy(rng):
+    from scipy.stats import linregress, t
+
+    x, y = rng.random((2, 15))
+    line, half = fitted_line(x, y, np.array([0.0, 0.7]))
+    known = linregress(x, y)
+    np.testing.assert_allclose(line, known.intercept + known.slope * np.array([0.0, 0.7]))
+    assert half[0] == pytest.approx(t.ppf(0.975, 13) * known.intercept_stderr)
+
+
+def test_the_audits_novelty_curve_is_drawn_beside_it(tmp_path, rng):
+    made = result(tmp_path / "data", rng, n=9)
+    assert "nearest training stimulus" not in Page(report(tmp_path / "a", tmp_path / "data", inputs(made, rng))[1]).text
+    path = tmp_path / "data" / Scope("01", TASK).name("audit", ".json", model="ridge", desc=SPACE)
+    curve = {"Distance": list(range(9)), "LatentCorrelation": rng.random(9).tolist(), "r": -0.25, "p": 0.031}
+    write_json(path, {"Novelty": {"Status": "NOTE", "Text": "falls.", "Curve": {**curve, "Slope": -0.1}}})
+    page = Page(report(tmp_path / "b", tmp_path / "data", inputs(made, rng))[1])
+    alts = [picture["alt"] for picture in page.all("img")]
+    assert alts.count("score over the distance to the nearest training stimulus") == 1
+
+
+def test_the_retrieved_picture_is_of_the_training_stimulus_nearest_to_the_prediction(tmp_path, rng):
+    space = Latents(rng.random((4, 12)), ("test", "old0", "old1", "old2"), SPACE)
+    rows = pd.DataFrame({"stimulus_id": ["test", "test"], "fold": ["a", "b"], "n_repeats": 1})
+    predicted = space.values[[2, 2]] + 0.01
+    guesses = {"trained": np.array(space.stimuli[1:]), "nearest": space.values[[1, 2]],
+               "training_mean": np.tile(space.values[1:].mean(axis=0), (2, 1))}  # fmt: skip
+    made = reconstruct(
+        rows=files.save_table(tmp_path / "rows.tsv", rows), guesses=write_npz(tmp_path / "guesses.npz", guesses),
+        predicted=files.save_array(tmp_path / "predicted.npy", predicted), decoder="ridge", stimulus_files={},
+        latents=files.save_latents(tmp_path / "latents.npz", space), picture={**IDENTITY, "weights_digest": None},
+        scope={"participant": "01", "task": TASK, "space": None, "resolution": None}, out_dir=tmp_path / "out",
+        provenance={"sources": [], "inputs": "", "settings": "", "seed": 0},
+    )  # fmt: skip
+    drawn = files.load_arrays(made["pictures"])
+    as_pixels = np.round(255 * space.values.reshape(4, 2, 2, 3))
+    assert drawn["nearest"].shape == drawn["recon"].shape == (1, 2, 2, 3)
+    np.testing.assert_allclose(drawn["nearest"][0], as_pixels[2], atol=1)
+    np.testing.assert_allclose(drawn["mean"][0], as_pixels[1:].mean(axis=0), atol=1.5)
 
 
 def test_numbers_of_candidates_reach_from_two_to_all():
     for n in (2, 3, 36, 1000):
         ks = numbers_of_candidates(n)
         assert ks[0] == 2 and ks[-1] == n and ks == sorted(set(ks)) and len(ks) <= 11
+
+
+IDENTITY = {
+    "generator": "identity", "declaration": {"Generator": {"Name": "identity", "Shape": [2, 2, 3]}}, "weights": None,
+    "device": "cpu", "options": {},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("pictured", [False, True])
@@ -184,14 +249,16 @@ def test_evidence_is_drawn_from_predictions_and_scores(tmp_path, rng, pictured):
     stats = participant_stats(found, n_permutations=59, n_bootstrap=20)
     write_tsv(tree.path(scope.name("stats", ".tsv", **named)), stats)
     table = pd.DataFrame({"stimulus_id": found.stimuli, "fold": "", "n_repeats": 3})
-    shape = {"Generator": {"Name": "identity", "Shape": [2, 2, 3]}}
-    picture = {"generator": "identity", "declaration": shape, "weights": None, "device": "cpu", "options": {}}
+    nulls = {name: null.draws for name, null in null_distributions(found, n_permutations=59).items()}
+    ends = {"stimuli": np.array(found.stimuli), **dict.fromkeys(("recon", "ceiling"), np.zeros((7, 2, 2, 3), np.uint8))}
     made = draw_evidence(
         rows=files.save_table(tmp_path / "rows.tsv", table), scores=tree.manifest(),
         predicted=files.save_array(tmp_path / "predicted.npy", found.predicted),
         guesses=write_npz(tmp_path / "guesses.npz", {"trained": np.array(space.stimuli[7:])}),
         latents=files.save_latents(tmp_path / "latents.npz", space), decoder="ridge", cross_validated=False,
-        picture=picture if pictured else None, declaration={}, stimulus_paths={}, n_permutations=59, seed=0,
+        picture=IDENTITY if pictured else None, declaration={}, stimulus_paths={}, n_permutations=59, seed=0,
+        nulls=write_npz(tmp_path / "nulls.npz", nulls),
+        pictures=write_npz(tmp_path / "pictures.npz", ends) if pictured else None,
         scope={"participant": "01", "task": TASK, "space": None, "resolution": None}, out_dir=tmp_path / "out",
     )  # fmt: skip
     names = [name for name in tree_files(made["tree"]) if not name.endswith(".json")]
@@ -231,6 +298,7 @@ def test_a_template_is_drawn_for_a_template_only_and_regions_where_they_are_know
     seen = (blob() > 0)[grid.mask]
     write_volume(tmp_path / scope.name("mask", ".nii.gz", desc="decoding"), seen, grid)
     regions = [{"label": name, "n_voxels": 9 + k, "n_selected": k} for k, name in enumerate("abc")]
+    regions.append({"label": "n/a", "n_voxels": 9000, "n_selected": 40})
     selection = {"rule": "all", "n_inside": 7, "n_voxels": [7], "regions": regions}
     facts = {"mode": "lsa", "n_voxels": 7, "n_voxels_mask": 9}
     part = voxel_part(tmp_path, scope, facts, selection, "z", FigureFolder(Tree(tmp_path / "out")))
@@ -238,7 +306,8 @@ def test_a_template_is_drawn_for_a_template_only_and_regions_where_they_are_know
     template = {"decodingglass_figure", "decodingsurface_figure"}
     wanted = template if space and space.startswith("MNI") else set()
     assert drawn == {"decodingmask_figure", "regions_figure"} | wanted
-    assert part.regions.rows[2] == ["c", "11", "2", "18 %"] and len(part.regions.rows) == 3
+    assert part.regions.rows[2] == ["c", "11", "2", "18 %"] and len(part.regions.rows) == 4
+    assert "3 of 43 lie in one" in next(item for item in part.figures if "regions" in item.file).caption
 
 
 def test_single_latents_and_bars_are_on_the_page(tmp_path, rng):

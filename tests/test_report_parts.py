@@ -204,15 +204,24 @@ def test_what_was_not_computed_is_grey_and_last():
     assert (items[-1].word, items[-1].css) == ("not computed", "none")
 
 
-@pytest.mark.parametrize(("n", "shown"), [(100, 100), (103, 100)])
-def test_a_sheet_says_what_it_leaves_out(n, shown):
-    table = pd.DataFrame({"latent_correlation": np.linspace(1, 0, n)}, index=[f"s{k}" for k in range(n)])
-    images = np.zeros((n, 2, 3, 3), dtype=np.uint8)
-    drawn = {"stimuli": np.array(table.index), "recon": images, "ceiling": images, "random": images[:7]}
-    rows, captions = pictures.sheet_rows(table, {}, drawn)
-    note = pictures.sheet_note(n)
-    assert len(captions) == len(rows["decoded"]) == shown
-    assert note.startswith(f"{shown} of {n} ") if shown < n else note == ""
+@pytest.mark.parametrize(("n", "n_sheets"), [(36, 1), (37, 2), (103, 3)])
+def test_every_stimulus_is_on_one_sheet_in_the_order_of_scores(n, n_sheets):
+    order = np.random.default_rng(n).permutation(n)
+    table = pd.DataFrame({"latent_correlation": np.linspace(1, 0, n)}, index=[f"s{k}" for k in order])
+    own = np.arange(n)[:, None, None, None] * np.ones((1, 2, 3, 3), dtype=np.uint8)
+    drawn = {"stimuli": np.array([f"s{k}" for k in range(n)]), "recon": own, "ceiling": own, "nearest": own}
+    drawn |= {"random": own[:7], "zero": own[:1], "mean": own[1:2]}
+    sheets = list(pictures.sheets(table, {}, drawn))
+    assert len(sheets) == n_sheets
+    for kind in ("decoded", "ceiling", "retrieved"):
+        assert [image[0, 0, 0] for sheet in sheets for image in sheet.rows[kind]] == order.tolist()
+    assert [name for sheet in sheets for name in sheet.captions] == [
+        f"s{k}: r {r:.2f}" for k, r in zip(order, np.linspace(1, 0, n), strict=True)
+    ]
+    assert [sheet.ranks[0] for sheet in sheets[1:]] == [sheet.ranks[1] + 1 for sheet in sheets[:-1]]
+    assert set(sheets[0].shared) == {"zero latent", "training mean"}
+    several = f"Test stimuli {sheets[-1].ranks[0]} to {n} of {n}, best first"
+    assert sheets[-1].note == ("All 36 test stimuli, best first" if n_sheets == 1 else several)
 
 
 def test_the_note_is_written_on_the_sheet():

@@ -350,6 +350,8 @@ def add_maps(dataset, rng, n_folds=2):
 def test_losses_and_learning_curve_of_a_decoder(tmp_path, n_columns, n_folds, best):
     add_learned(tmp_path, n_columns=n_columns, n_folds=n_folds, best=best)
     part = Result(tmp_path, Scope("01", TASK), "adam", SPACE)
+    metrics = pd.DataFrame({"stimulus_id": ["a", "b", "b"], "ssim": 0.5})
+    write_tsv(tmp_path / part.name("metrics", ".tsv"), metrics)
     tree = Tree(tmp_path / "out")
     made = training_part(part, part.sidecar("decoder"), False, FigureFolder(tree))
     drawn = [name.rpartition("_")[2] for name in tree.files if not name.endswith(".json")]
@@ -360,6 +362,7 @@ def test_losses_and_learning_curve_of_a_decoder(tmp_path, n_columns, n_folds, be
     assert [row[:2] for row in made.curve.rows] == [["5", "1/8"], ["20", "1/2"], ["40", "all"]]
     assert [row[2] for row in made.curve.rows] == ["n/a", "0.500", "1.000"]
     assert made.refused == ["1/8 (5 trials): too few trials."]
+    assert "Means over n = 2 test stimuli." in made.figures[1].caption
 
 
 def test_a_decoder_that_leaves_none_of_it_has_none_of_it(tmp_path):

@@ -94,9 +94,9 @@ def test_inversion_of_the_written_weights_gives_the_written_latents(parametric):
 
 
 def test_the_parametric_model_is_the_same_in_several_passes(dataset, parametric, monkeypatch, tmp_path):
-    from hyper_bids.workflow import task_plan
+    from hyper_bids.workflow import task_responses
 
-    monkeypatch.setattr(task_plan, "parametric_passes", lambda task, memory_gb: 3)
+    monkeypatch.setattr(task_responses, "parametric_passes", lambda task, memory_gb: 3)
     words = ("--glm", "parametric", "--decoder", "inversion", "--select", "all", "--maps", "both")
     assert run(dataset, tmp_path / "out", *words) == 0
     one, other = (score(folder, "latent_correlation") for folder in (tmp_path / "out", parametric))

@@ -242,9 +242,8 @@ class Adam(LinearDecoder):
             raise UsageError(f"Decoder {name}: a layer loss needs both layer_model (a generator) and layer.")
         if not 0 < self.crop <= 1:
             raise UsageError(f"Decoder {name}: crop must be above 0 and at most 1, got {self.crop}.")
-        weight = getattr(self, "layer_weight", 1.0)
-        if not 0 <= weight < np.inf:
-            raise UsageError(f"Decoder {name}: layer_weight must be 0 or more, got {weight}.")
+        if not 0 <= self.layer_weight < np.inf:
+            raise UsageError(f"Decoder {name}: layer_weight must be 0 or more, got {self.layer_weight}.")
 
 
 def hold_out(

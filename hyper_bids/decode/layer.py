@@ -48,19 +48,10 @@ class Layer(Adam):
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        self.layer_model = layer_model
-        self.layer = layer
-        self.crop = crop
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.stopping = stopping
-        self.held_out = held_out
-        self.patience = patience
-        self.scale_latents = scale_latents
-        self.seed = seed
-        self.device = device
+        super().__init__(
+            n_epochs, batch_size, learning_rate, weight_decay, stopping, held_out, patience, scale_latents,
+            layer_model, layer, crop=crop, seed=seed, device=device,
+        )  # fmt: skip
 
     def _check_layer(self) -> None:
         if self.layer_model is None or self.layer is None:

@@ -61,6 +61,15 @@ def rank_sum_pmf(n_candidates: Sequence[int]) -> np.ndarray:
     return _direct(counts) if work <= MAX_WORK else _fourier(counts)
 
 
+def _of_a_choice(values: np.ndarray, n_candidates: Sequence[int], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values and numbers of candidates of the stimuli that have a value and were chosen among two or more."""
+    values, counts = np.asarray(values, dtype=np.float64), np.asarray(n_candidates, dtype=int)
+    if values.shape != counts.shape:
+        raise InconsistentInput(f"{len(values)} {name} but {len(counts)} numbers of candidates.")
+    known = np.isfinite(values) & (counts > 1)
+    return values[known], counts[known]
+
+
 def rank_sum_test(beaten: np.ndarray, n_candidates: Sequence[int], unit: str = "stimulus") -> TestResult:
     """Test the number of foils that targets beat, summed over stimuli; one-sided, exact under independence.
 
@@ -74,13 +83,9 @@ def rank_sum_test(beaten: np.ndarray, n_candidates: Sequence[int], unit: str = "
     -------
     TestResult, its statistic the sum
     """
-    beaten, counts = np.asarray(beaten, dtype=np.float64), np.asarray(n_candidates, dtype=int)
-    if beaten.shape != counts.shape:
-        raise InconsistentInput(f"{len(beaten)} ranks but {len(counts)} numbers of candidates.")
-    known = np.isfinite(beaten) & (counts > 1)
-    if not known.any():
+    beaten, counts = _of_a_choice(beaten, n_candidates, "ranks")
+    if not len(beaten):
         return untested("no stimulus has a rank among two candidates or more", 0, unit)
-    beaten, counts = beaten[known], counts[known]
     if (beaten < 0).any() or (beaten > counts - 1).any():
         raise InconsistentInput("A target cannot beat more foils than there are: ranks lie in 0 .. candidates - 1.")
     total = float(beaten.sum())
@@ -88,7 +93,7 @@ def rank_sum_test(beaten: np.ndarray, n_candidates: Sequence[int], unit: str = "
     upper = pmf[int(np.floor(total + 1e-9)) :]
     p = float(min(1.0, upper[::-1].sum()))
     method = "exact null of the rank sum by convolution, ranks taken as independent"
-    return TestResult(method, total, p, int(known.sum()), unit)
+    return TestResult(method, total, p, len(beaten), unit)
 
 
 def success_count_pmf(chances: Sequence[float]) -> np.ndarray:
@@ -107,15 +112,12 @@ def full_recognition_test(won: np.ndarray, n_candidates: Sequence[int], unit: st
     won : (n,) 1 or 0
     n_candidates : n numbers of candidates, the target among them
     """
-    won, counts = np.asarray(won, dtype=np.float64), np.asarray(n_candidates, dtype=int)
-    if won.shape != counts.shape:
-        raise InconsistentInput(f"{len(won)} outcomes but {len(counts)} numbers of candidates.")
-    known = np.isfinite(won) & (counts > 1)
-    if not known.any():
+    won, counts = _of_a_choice(won, n_candidates, "outcomes")
+    if not len(won):
         return untested("no stimulus has two candidates", 0, unit)
-    total = round(float(won[known].sum()))
-    pmf = success_count_pmf(1.0 / counts[known])
-    same = len(set(counts[known].tolist())) == 1
-    method = f"binomial, chance 1/{counts[known][0]}" if same else "Poisson binomial, chance 1 / candidates"
-    return TestResult(f"{method}, stimuli taken as independent", float(total), float(min(1.0, pmf[total:].sum())),
-                      int(known.sum()), unit)  # fmt: skip
+    total = round(float(won.sum()))
+    pmf = success_count_pmf(1.0 / counts)
+    same = len(set(counts.tolist())) == 1
+    method = f"binomial, chance 1/{counts[0]}" if same else "Poisson binomial, chance 1 / candidates"
+    p = float(min(1.0, pmf[total:].sum()))
+    return TestResult(f"{method}, stimuli taken as independent", float(total), p, len(won), unit)

@@ -104,19 +104,19 @@ class Refits:
 
 
 @dataclass(frozen=True, eq=False)
-class _Null:
-    """Null draws of one metric and how they were made, or why there are none."""
+class Null:
+    """Null draws of one metric ``(n_permutations,)`` and how they were made; or none, and why."""
 
     draws: np.ndarray
     method: str
     exact: bool = False
 
 
-def _untested(why: str) -> _Null:
-    return _Null(np.empty(0), NOT_TESTED + why)
+def _untested(why: str) -> Null:
+    return Null(np.empty(0), NOT_TESTED + why)
 
 
-def _permuted(matrix: np.ndarray, n_permutations: int, seed: int) -> _Null:
+def _permuted(matrix: np.ndarray, n_permutations: int, seed: int) -> Null:
     n = len(matrix)
     if n < 2:
         return _untested("one test stimulus, nothing to permute")
@@ -124,10 +124,10 @@ def _permuted(matrix: np.ndarray, n_permutations: int, seed: int) -> _Null:
     permutations, exact = stimulus_permutations(n, n_permutations, generator(seed, "evaluate", "permutations"))
     count = len(permutations)
     method = f"all {count} permutations of stimuli (exact)" if exact else f"{count} permutations of stimuli"
-    return _Null(permutation_draws(matrix, permutations), method, exact)
+    return Null(permutation_draws(matrix, permutations), method, exact)
 
 
-def _fixed_split_nulls(decoded: Decoded, n_permutations: int, seed: int) -> dict[str, _Null]:
+def _fixed_split_nulls(decoded: Decoded, n_permutations: int, seed: int) -> dict[str, Null]:
     n_tested = len(decoded.tested)
     pairwise, top = recognition_matrices(decoded.predicted, decoded.candidate_values)
     matrices = {
@@ -143,18 +143,27 @@ def _fixed_split_nulls(decoded: Decoded, n_permutations: int, seed: int) -> dict
     return {name: _permuted(matrix, n_permutations, seed) for name, matrix in matrices.items()}
 
 
-def _refit_nulls(decoded: Decoded, refits: Refits | None) -> dict[str, _Null]:
+def _refit_nulls(decoded: Decoded, refits: Refits | None) -> dict[str, Null]:
     draws = {} if refits is None else refits.draws(decoded)
     why = {} if refits is None else refits.untested
-    nulls = {name: _Null(np.asarray(d), f"{len(d)} refits with permuted stimuli") for name, d in draws.items()}
+    nulls = {name: Null(np.asarray(d), f"{len(d)} refits with permuted stimuli") for name, d in draws.items()}
     return {**{name: _untested(reason) for name, reason in why.items()}, **nulls}
+
+
+def null_distributions(
+    decoded: Decoded, *, refits: Refits | None = None, seed: int = 0, n_permutations: int = 1000
+) -> dict[str, Null]:
+    """Return metric -> what it is with permuted labels, for `participant_stats`, whose arguments these are."""
+    if decoded.cross_validated:
+        return _refit_nulls(decoded, refits)
+    return _fixed_split_nulls(decoded, n_permutations, seed)
 
 
 def _row(metric: str, mean: float, n: int, **values: object) -> dict[str, object]:
     return {**dict.fromkeys(STATS_COLUMNS, NAN), "metric": metric, "n": n, "mean": mean, **values}
 
 
-def _tested(name: str, mean: float, null: _Null, why_undefined: str) -> dict[str, object]:
+def _tested(name: str, mean: float, null: Null, why_undefined: str) -> dict[str, object]:
     """Return the columns null_mean, null_sd, p_value and p_method."""
     if not np.isfinite(mean):
         return {"p_method": NOT_TESTED + why_undefined}
@@ -204,7 +213,7 @@ def _pairwise_interval(decoded: Decoded) -> dict[str, float]:
     return dict(zip(("sem", "ci_low", "ci_high"), identification_interval(wins), strict=True))
 
 
-def _dimension_row(decoded: Decoded, null: _Null) -> dict[str, object]:
+def _dimension_row(decoded: Decoded, null: Null) -> dict[str, object]:
     mean = float(latent_dimension_correlation(decoded.true, decoded.predicted))
     interval = _jackknifed(decoded.true, decoded.predicted, decoded.row_stimulus)
     why = "one test row, or no latent dimension varies over test rows"
@@ -270,7 +279,7 @@ def _baseline_rows(decoded: Decoded, references: References, n_bootstrap: int, s
     return rows
 
 
-def _attribute_rows(decoded: Decoded, nulls: Mapping[str, _Null]) -> list[dict[str, object]]:
+def _attribute_rows(decoded: Decoded, nulls: Mapping[str, Null]) -> list[dict[str, object]]:
     scores = [
         {name: decoded.per_stimulus(values) for name, values in attribute_scores(latents, decoded.directions).items()}
         for latents in (decoded.true, decoded.predicted)
@@ -290,7 +299,7 @@ def _attribute_rows(decoded: Decoded, nulls: Mapping[str, _Null]) -> list[dict[s
     return rows
 
 
-def _refitted(row: dict[str, object], null: _Null | None) -> dict[str, object]:
+def _refitted(row: dict[str, object], null: Null | None) -> dict[str, object]:
     """Test a correlation against refits, two-sided about their mean.
 
     In cross-validated designs the t test is not valid: folds make predictions of what is
@@ -330,6 +339,7 @@ def participant_stats(
     seed: int = 0,
     n_permutations: int = 1000,
     n_bootstrap: int = 2000,
+    nulls: Mapping[str, Null] | None = None,
 ) -> pd.DataFrame:
     """Test every metric over stimuli.
 
@@ -344,6 +354,7 @@ def participant_stats(
         Root seed of permutations, bootstrap and random latents.
     n_permutations : for a fixed split; all n! are enumerated where they are not more
     n_bootstrap : bootstrap samples of stimuli
+    nulls : of `null_distributions` with the same arguments, where the caller keeps them; drawn here otherwise
 
     Returns
     -------
@@ -356,12 +367,10 @@ def participant_stats(
 
     references = references or References()
     reasons = missing_reasons(decoded)
-    if decoded.cross_validated:
-        nulls = _refit_nulls(decoded, refits)
-        absent = _untested("cross-validated, which needs refits with permuted stimuli")
-    else:
-        nulls = _fixed_split_nulls(decoded, n_permutations, seed)
-        absent = _untested("not computed")
+    if nulls is None:
+        nulls = null_distributions(decoded, refits=refits, seed=seed, n_permutations=n_permutations)
+    refitted = "cross-validated, which needs refits with permuted stimuli"
+    absent = _untested(refitted if decoded.cross_validated else "not computed")
     rows = []
     for name, by_row in scores_by_row(decoded).items():
         values = decoded.per_stimulus(by_row)

@@ -21,9 +21,6 @@ from hyper_bids.glm.products import TILE, CrossProducts
 from hyper_bids.glm.products import accumulate as accumulate
 from hyper_bids.glm.tails import z_from_t
 
-VOXEL_BLOCK = 2048
-"""Voxels that the parametric model works on at a time."""
-
 AT_ONCE = 512
 """Voxels that are estimated at a time: keeps the temporary arrays in cache."""
 

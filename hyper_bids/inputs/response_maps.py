@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hyper_bids.errors import InconsistentInput, MissingFiles, NothingSelected, UsageError, listing
+from hyper_bids.inputs.dataset import dataset_root, find_participants, read_description
 from hyper_bids.inputs.declaration import KEY, NO_LATENTS
-from hyper_bids.inputs.layout import dataset_root, find_participants, read_description
 from hyper_bids.inputs.names import parse_name
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.sidecars import Sidecars
@@ -79,7 +79,7 @@ def open_responses(
     Raises
     ------
     MissingFiles, InvalidDataset, NothingSelected, UsageError
-        As `hyper_bids.inputs.layout.open_dataset` and `find_maps`.
+        As `hyper_bids.inputs.dataset.open_dataset` and `find_maps`.
     """
     root = dataset_root(bids_dir)
     description = read_description(root)

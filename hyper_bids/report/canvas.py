@@ -98,7 +98,8 @@ def draw(figure: Figure, extension: str = ".svg", scale: float = 2.0) -> Drawing
     buffer = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}
     if extension == ".png":
-        options = {"metadata": {"Software": None}, "dpi": DPI * scale}
+        # level 4: pictures take as many bytes as with 6, in a third of the time
+        options = {"metadata": {"Software": None}, "dpi": DPI * scale, "pil_kwargs": {"compress_level": 4}}
     with warnings.catch_warnings():
         # identifiers may be in any script: a glyph that the font lacks is drawn as a box, the tables have the name
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)

@@ -13,6 +13,7 @@ from hyper_bids.errors import listing
 from hyper_bids.report import figures_attributes, figures_scores, pictures, summary
 from hyper_bids.report.audits import AuditItem, audit_items, tally
 from hyper_bids.report.figures_latents import latents_figure
+from hyper_bids.report.figures_novelty import novelty_figure
 from hyper_bids.report.figures_reconstructions import sheet_figure
 from hyper_bids.report.further_part import FurtherTable, further_tables
 from hyper_bids.report.gallery import FigureFolder, PlacedFigure
@@ -41,8 +42,7 @@ class DecoderPart:
     n_stimuli: int
     cards: list[pictures.Card]
     references: list[pictures.Shown]
-    sheet_file: str
-    sheet_note: str
+    sheet_files: list[str]
     rows: list[ScoreRow]
     untold: list[str]
     floor: str
@@ -122,9 +122,8 @@ def decoder_part(
         sorted_by=_title(column, dictionary),
         n_stimuli=len(table),
         cards=pictures.cards(table, task["stimulus_paths"], drawn, problems, n_results),
-        references=pictures.references(drawn, Quality.for_count(4 * n_results * len(table))) if drawn else [],
-        sheet_file=_sheet(result, table, task, drawn, folder),
-        sheet_note=pictures.sheet_note(len(table)),
+        references=_references(drawn, n_results * len(table)),
+        sheet_files=_sheets(result, table, task, drawn, folder),
         rows=rows,
         untold=untold,
         floor=smallest_p(rows, result.stats),
@@ -149,17 +148,26 @@ def decoder_part(
     )
 
 
-def _sheet(
+def _references(drawn: Mapping[str, np.ndarray] | None, n_cards: int) -> list[pictures.Shown]:
+    return pictures.references(drawn, Quality.for_count(pictures.ON_CARD * n_cards)) if drawn else []
+
+
+def _sheets(
     result: Result, table: pd.DataFrame, task: Mapping[str, Any], drawn: Mapping[str, np.ndarray] | None,
     folder: FigureFolder,
-) -> str:  # fmt: skip
-    """Write all reconstructions as one picture, and return its name; "" where there are none."""
+) -> list[str]:  # fmt: skip
+    """Write all reconstructions on one sheet or several, and return their names; none without a generator."""
     if drawn is None:
-        return ""
-    rows = pictures.sheet_rows(table, task["stimulus_paths"], drawn)
-    drawing = sheet_figure(*rows, note=pictures.sheet_note(len(table)))
-    about = "Stimuli, their reconstructions, ceilings and baselines."
-    return folder.save_result(result, "reconstructions", drawing, "all reconstructions", about).file
+        return []
+    scale, files = 2.0 if len(table) <= pictures.FINE_SHEETS * pictures.ON_SHEET else 1.0, []
+    several = len(table) > pictures.ON_SHEET
+    for sheet in pictures.sheets(table, task["stimulus_paths"], drawn):
+        drawing = sheet_figure(sheet.rows, sheet.captions, sheet.note, sheet.shared, scale)
+        about = f"Stimuli, their reconstructions, ceilings and baselines. {sheet.note}."
+        ranks = f"rank{sheet.ranks[0]}to{sheet.ranks[1]}" if several else None
+        placed = folder.save_result(result, "reconstructions", drawing, "reconstructions", about, stim=ranks)
+        files.append(placed.file)
+    return files
 
 
 def _score_figures(
@@ -192,6 +200,7 @@ def _score_figures(
         caption = f"Each metric beside its null distribution (n = {len(table)} stimuli)."
         placed["null"] = folder.save_result(result, "null", drawing, "metrics and their null distributions", caption)
     placed.update(_latents_figure(result, len(table), folder))
+    placed.update(_novelty_figure(result, folder))
     placed.update(_attribute_figure(result, table, stats, folder))
     return placed
 
@@ -244,6 +253,23 @@ def _latents_figure(result: Result, n_stimuli: int, folder: FigureFolder) -> dic
     )
     alt = "correlation of every single latent"
     return {"singlelatents": folder.save_result(result, "singlelatents", drawing, alt, caption)}
+
+
+def _novelty_figure(result: Result, folder: FigureFolder) -> dict[str, PlacedFigure]:
+    """Draw the audit's novelty curve; {} where it could not be computed."""
+    curve = (result.sidecar("audit").get("Novelty") or {}).get("Curve")
+    if not curve:
+        return {}
+    distance, score = (np.array(curve[name], dtype=float) for name in ("Distance", "LatentCorrelation"))
+    tested = f"r = {curve['r']:.2f}, {p_text(curve['p'])}, n = {len(score)}"
+    caption = (
+        f"How well each of {len(score)} test stimuli that were not trained on is decoded, over the distance of its "
+        "true latent to the nearest training stimulus. p: one-sided for a falling line, stimuli permuted. Band: "
+        "pointwise 95 % interval of the line. Where the line falls, stimuli unlike the training set are decoded worse."
+    )
+    drawing = novelty_figure(distance, score, tested)
+    alt = "score over the distance to the nearest training stimulus"
+    return {"novelty": folder.save_result(result, "novelty", drawing, alt, caption)}
 
 
 def _panel(row: ScoreRow, table: pd.DataFrame, metrics: pd.DataFrame, stats: pd.DataFrame) -> tuple[Any, ...]:

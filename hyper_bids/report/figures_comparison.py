@@ -9,6 +9,9 @@ import numpy as np
 from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, style
 
 COLUMNS = 2
+NARROWEST = 0.2
+"""Least width of an axis, in units of the metric: all that are compared are at most 1."""
+
 LONGEST = 16
 """Characters of a decoder's name; the table has all of it."""
 
@@ -41,13 +44,27 @@ def comparison_figure(
             axes.grid(axis="both", color="#eef0f3")
             axes.set_axisbelow(True)
             axes.tick_params(axis="y", length=0)
-            axes.margins(x=0.08)
+            ends = [row[name] for row in rows if row is not None for name in ("mean", "ci_low", "ci_high")]
+            axes.set_xlim(*limits(np.array([*ends, chance])))
         names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in decoders]
         every[0].set_yticks(range(len(decoders)), names)
         every[0].set_ylim(len(decoders) - 0.5, -0.5)
         for axes in every[len(panels) :]:
             axes.set_visible(False)
         return draw(figure)
+
+
+def limits(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of an axis, so wide at least that values which are nearly equal do not seem far apart.
+
+    >>> [round(end, 3) for end in limits(np.array([1.0, 1.0, np.nan]))]
+    [0.784, 1.016]
+    """
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    span = max(float(np.ptp(known)), NARROWEST)
+    return float(min(known.min(), known.max() - span) - 0.08 * span), float(known.max() + 0.08 * span)
 
 
 def _point(axes: object, y: int, row: Mapping[str, float], best: bool) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hyper_bids.report.canvas import BESIDE, BLUE, GREY, ORANGE, Drawing, draw, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = 2
 BINS = 30
@@ -23,30 +27,39 @@ class Null:
     draws : (n,) values of the statistic with permuted labels
     observed : its value
     p : in words
+    two_sided : whether values on both sides count against it
     """
 
     title: str
     draws: np.ndarray
     observed: float
     p: str
+    two_sided: bool = False
+
+    @property
+    def critical(self) -> np.ndarray:
+        """Values beyond which 5 % of the draws lie: the 95th percentile, or the 2.5th and the 97.5th."""
+        return np.nanpercentile(self.draws, [2.5, 97.5] if self.two_sided else [95])
 
 
 def null_distributions_figure(nulls: Sequence[Null]) -> Drawing:
-    """Draw a panel per metric: the histogram of null values, their 95th percentile, and the observed value."""
+    """Draw a panel per metric: the histogram of null values, where 5 % of them lie beyond, and the observed value."""
     columns = min(COLUMNS, len(nulls))
     n_rows = -(-len(nulls) // columns)
     with style():
-        figure = new_figure(BESIDE if columns > 1 else 400, 30 + 190 * n_rows)
-        every = figure.subplots(n_rows, columns, squeeze=False).ravel()
-        for number, (axes, null) in enumerate(zip(every, nulls, strict=False)):
-            _panel(axes, null, labelled=number == 0)
-        for axes in every[len(nulls) :]:
+        figure = new_figure(BESIDE if columns > 1 else 400, 30 + 160 * n_rows)
+        every = figure.subplots(n_rows, columns, squeeze=False)
+        for axes, null in zip(every.ravel(), nulls, strict=False):
+            _panel(axes, null, labelled=null is nulls[0])
+        for axes in every[:, 0]:
+            axes.set_ylabel("permutations", fontsize=8)
+        for axes in every.ravel()[len(nulls) :]:
             axes.set_visible(False)
         figure.legend(loc="outside upper left", ncols=3)
         return draw(figure)
 
 
-def _panel(axes: object, null: Null, labelled: bool) -> None:
+def _panel(axes: Axes, null: Null, labelled: bool) -> None:
     draws = null.draws[np.isfinite(null.draws)]
     said = (lambda text: text) if labelled else (lambda _: None)
     low, high = min(draws.min(), null.observed), max(draws.max(), null.observed)
@@ -56,10 +69,11 @@ def _panel(axes: object, null: Null, labelled: bool) -> None:
     counts, _ = np.histogram(draws, edges)
     axes.bar(edges[:-1], counts, width=width, align="edge", color=ORANGE, alpha=0.55, linewidth=0,
              label=said("permuted labels"))  # fmt: skip
-    axes.axvline(np.percentile(draws, 95), color=GREY, linestyle="--", linewidth=1.2,
-                 label=said("their 95th percentile"))  # fmt: skip
+    for number, value in enumerate(null.critical):
+        axes.axvline(value, color=GREY, linestyle="--", linewidth=1.2,
+                     label=said("5 % of them lie beyond") if number == 0 else None)  # fmt: skip
     axes.axvline(null.observed, color=BLUE, linewidth=2, label=said("observed"))
-    axes.set_title(f"{null.title}\n{null.observed:.2f}, {null.p}", fontsize=8.5)
-    axes.set_ylabel(f"permutations (n = {len(draws)})", fontsize=8)
+    axes.set_title(f"{null.title}\n{null.observed:.2f}, {null.p}, n = {len(draws)}", fontsize=8.5)
     axes.margins(x=0.04)
-    axes.xaxis.get_major_locator().set_params(nbins=6)
+    axes.xaxis.get_major_locator().set_params(nbins=4)
+    axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)

@@ -76,7 +76,7 @@ def _panel(
     point[axis] = index
     where = float((affine @ np.append(point, 1.0))[axis])
     title = f"{'xyz'[axis]} = {round(where, 1) + 0.0:g} mm"
-    axes.set_title(title, fontsize=8.5, fontweight="normal", loc="center", pad=2)
+    axes.set_title(title, fontsize=7.5, fontweight="normal", loc="center", pad=2)
     if axis != 0:
         axes.text(0.01, 0.01, "L", transform=axes.transAxes, fontsize=8, color=GREY, va="bottom")
         axes.text(0.99, 0.01, "R", transform=axes.transAxes, fontsize=8, color=GREY, va="bottom", ha="right")

@@ -50,6 +50,7 @@ QUERIES = (
     Query("scores", "singlelatents"),
     Query("attributes", "attributebars"),
     Query("attributes", "attributes"),
+    Query("audit", "novelty"),
     Query("decoder", "loss"),
     Query("decoder", "learningcurve"),
     *(
@@ -111,10 +112,13 @@ class FigureFolder:
         write_json(self.tree.path(beside), {"Alternative": alt, "Caption": caption, "Width": drawing.width})
         return PlacedFigure(data_uri(drawing.content, drawing.extension), drawing.width, alt, caption, name)
 
-    def save_result(self, result: Any, what: str, drawing: Drawing, alt: str, caption: str) -> PlacedFigure:
-        """Write a figure about one decoder's result (`read.Result`), called ``what``."""
+    def save_result(
+        self, result: Any, what: str, drawing: Drawing, alt: str, caption: str, stim: str | None = None
+    ) -> PlacedFigure:
+        """Write a figure about one decoder's result (`read.Result`), called ``what``; ``stim``: of which stimuli."""
         # the latent space goes into desc-, as in all files of a result: two spaces do not overwrite each other
-        name = result.scope.figure(result.latent_space, drawing.extension, suffix=what, model=result.model)
+        named = {"model": result.model, "stim": stim}
+        name = result.scope.figure(result.latent_space, drawing.extension, suffix=what, **named)
         return self.save(name, drawing, alt, caption)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from hyper_bids.report import pictures, summary
 from hyper_bids.report.figures_group import distribution_figure, participants_figure
 from hyper_bids.report.gallery import FigureFolder, Gallery
 from hyper_bids.report.group_audits import CheckRow, audit_notices, check_rows, read_audits
+from hyper_bids.report.group_figures import GroupFigures
 from hyper_bids.report.group_methods import write_group_methods
 from hyper_bids.report.group_tables import comparison_part, covariate_table, draw_comparison, entities_of_table
 from hyper_bids.report.page import render
@@ -86,9 +87,10 @@ class GroupPart:
 
 
 def write_group_report(
-    output: Path, tables: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]] = ()
-) -> Path:
-    """Write ``group.html`` into the output folder, and the group's paragraph into ``logs/CITATION.md``.
+    output: Path, tables: list[dict[str, Any]], comparisons: Sequence[Mapping[str, Any]] = (),
+    other_tasks: Collection[str] = (),
+) -> Path:  # fmt: skip
+    """Write ``group.html`` into the output folder, and the methods text beside it (``logs/group_CITATION.md``).
 
     Parameters
     ----------
@@ -99,6 +101,8 @@ def write_group_report(
         (entries of the participants' sidecars that say what made them)
     comparisons : one per set of decoders or latent spaces: the names, ``what``, ``models``, ``table``
         (groupcomparison), ``words``, ``notices``
+    other_tasks : with results that were not asked for: figures of an earlier run about them stay, all others that
+        this run does not write are deleted
 
     Returns
     -------
@@ -108,9 +112,12 @@ def write_group_report(
     description = _description(output)
     raw = _raw_folder(output, description)
     problems: list[str] = []
-    parts = [_part(output, raw, table, problems) for table in tables]
+    figures = GroupFigures(output)
+    folder = FigureFolder(figures)
+    parts = [_part(output, raw, table, problems, folder) for table in tables]
     for made in comparisons:
-        draw_comparison(made, FigureFolder(OutputFolder(output)))
+        draw_comparison(made, folder)
+    figures.remove_stale(other_tasks)  # before the page lists what there is
     notices = [(kind, f"{part.title}: {text}") for part in parts for kind, text in part.warnings]
     notices += [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
     notices += [("WARN", problem) for problem in dict.fromkeys(problems)]
@@ -148,7 +155,9 @@ def _raw_folder(output: Path, description: Mapping[str, Any]) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: list[str]) -> GroupPart:
+def _part(
+    output: Path, raw: Path | None, table: Mapping[str, Any], problems: list[str], folder: FigureFolder
+) -> GroupPart:
     stats = table["stats"]
     people = [str(who) for who in dict.fromkeys(stats["participant_id"]) if who != GROUP]
     together = _with_floors(stats[stats["participant_id"] == GROUP], stats[stats["participant_id"] != GROUP])
@@ -160,7 +169,7 @@ def _part(output: Path, raw: Path | None, table: Mapping[str, Any], problems: li
     title = f"{table['task']}, {table['model']}, {table['desc']}"
     if table["space"]:
         title += f", {table['space']}"
-    _draw(stats, people, rows, entities_of_table(table), FigureFolder(OutputFolder(output)))
+    _draw(stats, people, rows, entities_of_table(table), folder)
     cards, n_shared, column = _cards(output, raw, table, people, problems)
     told = [row for row in rows if row.metric in summary.TOLD]
     about = [summary.attributes(found_attributes, together), summary.against_zero(rows, together)]
@@ -225,19 +234,6 @@ def _person(
 
 def _record(row: pd.Series) -> dict[str, float]:
     return {name: float(row[name]) if known(row[name]) else float("nan") for name in COLUMNS}
-
-
-@dataclass(frozen=True)
-class OutputFolder:
-    """The output dataset itself, as a place where figures go."""
-
-    folder: Path
-
-    def path(self, name: str) -> Path:
-        """Return where to write the file of that name; its folder is made."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
 
 def _draw(

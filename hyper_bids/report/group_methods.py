@@ -14,9 +14,6 @@ from hyper_bids.report.bibliography import bibtex, cite_key
 from hyper_bids.report.citations import REFERENCES, Text
 
 TITLE = "Group"
-OWN = ("whitlock", "cornfield", "satterthwaite", "fdr", "friedman", "wilcoxon", "holm")
-"""Works that only the paragraph on the group cites: an earlier group's are taken out before new ones are put in."""
-
 HEADING = "## References"
 PARAGRAPH = re.compile(r"\*\*(.+?)\.\*\* (.+)")
 NAMED = 12
@@ -43,26 +40,30 @@ class GroupMethods:
 def write_group_methods(
     output: Path, people: Sequence[str], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
 ) -> GroupMethods:
-    """Add the group's paragraph to ``logs/CITATION.md`` and its references to both files; return the whole text.
-
-    Doing so again changes nothing; a participant's run writes the files anew, without the group.
+    """Write ``logs/group_CITATION.md`` and ``.bib``: what the participants' runs wrote, and the group's part of it.
 
     Parameters
     ----------
-    output : the output dataset
+    output : the output dataset; ``logs/CITATION.md`` and ``.bib`` are read from it
     people : participants of any result, ``sub-<label>``
     tables, comparisons : as in `hyper_bids.report.group.write_group_report`
     """
     text = group_text(people, tables, comparisons)
-    path = output / "logs" / "CITATION.md"
-    markdown = with_group(path.read_text(encoding="utf-8") if path.is_file() else "# Methods\n", text)
-    beside = path.with_suffix(".bib")
-    entries = with_entries(beside.read_text(encoding="utf-8") if beside.is_file() else "", text.used)
-    write_text(path, markdown)
-    write_text(beside, entries)
+    markdown = with_group(_read(output / "logs" / "CITATION.md") or "# Methods\n", text)
+    entries = with_entries(_read(output / "logs" / "CITATION.bib"), text.used)
+    write_text(output / "logs" / "group_CITATION.md", markdown)
+    write_text(output / "logs" / "group_CITATION.bib", entries)
     body, _, references = markdown.partition(HEADING)
-    listed = [line.partition(". ")[2] for line in references.splitlines() if line[:1].isdigit()]
-    return GroupMethods(PARAGRAPH.findall(body), listed, markdown, entries)
+    return GroupMethods(PARAGRAPH.findall(body), _entries(references), markdown, entries)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _entries(references: str) -> list[str]:
+    """Entries of a numbered list."""
+    return [line.partition(". ")[2] for line in references.splitlines() if line[:1].isdigit()]
 
 
 def group_text(
@@ -113,32 +114,22 @@ def _comparison(text: Text, made: Mapping[str, Any]) -> str:
 
 
 def with_group(markdown: str, text: Text) -> str:
-    """Return the methods text with the group's paragraph, in the place of an earlier one.
+    """Return the participants' methods text with the group's paragraph, and its references behind theirs.
 
     Parameters
     ----------
-    markdown : of `hyper_bids.report.methods.methods_text`, with or without a group
+    markdown : of `hyper_bids.report.methods.methods_text`
     text : of `group_text`
     """
     body, _, references = markdown.partition(HEADING)
-    kept = [part for part in body.rstrip().split("\n\n") if not part.startswith(f"**{TITLE}.**")]
-    own = {REFERENCES[key] for key in OWN}
-    entries = [line.partition(". ")[2] for line in references.splitlines() if line[:1].isdigit()]
-    entries = [entry for entry in entries if entry not in own]
+    entries = _entries(references)
     entries += [REFERENCES[key] for key in text.used if REFERENCES[key] not in entries]
-    (title, sentences), = text.paragraphs
-    numbered = [f"{number}. {entry}" for number, entry in enumerate(entries, 1)]
-    return "\n".join(["\n\n".join([*kept, f"**{title}.** {' '.join(sentences)}", HEADING]), "", *numbered, ""])
+    ((title, sentences),) = text.paragraphs
+    parts = [body.rstrip(), f"**{title}.** {' '.join(sentences)}", HEADING]
+    return "\n".join(["\n\n".join(parts), "", *(f"{k}. {entry}" for k, entry in enumerate(entries, 1)), ""])
 
 
 def with_entries(entries: str, keys: Sequence[str]) -> str:
-    """Return BibTeX entries with those of ``keys``, and without those of an earlier group."""
-    own = {cite_key(key) for key in OWN}
-    kept = [part for part in entries.strip().split("\n\n") if part and _key_of(part) not in own]
-    there = {_key_of(part) for part in kept}
-    added = bibtex(key for key in keys if cite_key(key) not in there).strip()
-    return "\n\n".join([*kept, *([added] if added else [])]) + "\n"
-
-
-def _key_of(entry: str) -> str:
-    return entry.partition("{")[2].partition(",")[0]
+    """Return BibTeX entries and those of ``keys`` that are not among them."""
+    missing = bibtex(key for key in keys if f"{{{cite_key(key)}," not in entries)
+    return "\n\n".join(part.strip() for part in (entries, missing) if part.strip()) + "\n"

@@ -1,8 +1,8 @@
-"""Stimulus, reconstruction and ceiling of every test stimulus, in the order of their scores."""
+"""Stimulus, reconstruction, ceiling and baselines of every test stimulus, in the order of their scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,14 @@ SORT = ("latent_correlation", "latent_similarity_mse", "latent_similarity")
 MOST_STIMULI = 500
 """With more test stimuli than this, every k-th in the order of scores is shown."""
 
+ON_SHEET = 36
+"""Test stimuli on one sheet of reconstructions; more of them fill several sheets, so that all appear."""
 
-MOST_ON_SHEET = 100
-"""The same for the sheet of reconstructions, which is one picture."""
+FINE_SHEETS = 2
+"""Sheets up to which pictures have two pixels per CSS pixel; of more sheets they have one."""
+
+ON_CARD = 5
+"""Pictures of a stimulus where there is a generator."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,26 @@ class Shown:
     kind: str
     picture: Thumbnail | None
     alt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Pictures of some stimuli for `figures_reconstructions.sheet_figure`.
+
+    Parameters
+    ----------
+    ranks : of its first and last stimulus, from 1
+    rows : kind -> a picture (h, w, 3) uint8 per stimulus, or None where there is none
+    captions : one per stimulus
+    shared : kind -> picture that is the same for all stimuli
+    note : which stimuli these are
+    """
+
+    ranks: tuple[int, int]
+    rows: dict[str, list[np.ndarray | None]]
+    captions: list[str]
+    shared: dict[str, np.ndarray]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -85,30 +110,42 @@ def cards(
     ----------
     table : of `per_stimulus`
     paths : stimulus -> file of the picture shown
-    drawn : stimuli (n,), recon and ceiling (n, h, w, 3); None where there is no generator
+    drawn : of `reconstruct`: stimuli (n,), recon, ceiling and nearest (n, h, w, 3), random (m, h, w, 3); None where
+        there is no generator
     problems : sentences are added for files that cannot be read
     n_results : how many decoders (over all tasks) share the page
     """
     rows = {label: row for row, label in enumerate(drawn["stimuli"].tolist())} if drawn else {}
     ranks = spread(len(table))
-    quality = Quality.for_count(n_results * len(ranks) * (4 if drawn else 1))
+    quality = Quality.for_count(n_results * len(ranks) * (ON_CARD if drawn else 1))
     made = []
     for rank in ranks:
         stimulus = str(table.index[rank])
         shown = [_card_picture("shown", stimulus_picture(stimulus, paths, problems), quality, stimulus)]
         if stimulus in rows:
-            shown.append(_card_picture("decoded", drawn["recon"][rows[stimulus]], quality, stimulus))
-            shown.append(_card_picture("ceiling", drawn["ceiling"][rows[stimulus]], quality, stimulus))
-            random = drawn["random"][rows[stimulus] % len(drawn["random"])]
-            shown.append(_card_picture("random", random, quality, stimulus))
+            made_of = _made_of(drawn, rows[stimulus])
+            shown += [_card_picture(kind, pixels, quality, stimulus) for kind, pixels in made_of.items()]
         made.append(Card(stimulus, int(rank) + 1, shown, card_scores(table.iloc[rank])))
     return made
 
+
+def _made_of(drawn: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    """What the generator made for one stimulus: reconstruction, ceiling, and baselines that differ between stimuli."""
+    of_this = {kind: drawn[name][row] for kind, name in OWN.items()}
+    return {**of_this, "random": drawn["random"][row % len(drawn["random"])]}
+
+
+OWN = {"decoded": "recon", "ceiling": "ceiling", "retrieved": "nearest"}
+"""What a card calls a picture, and its array of `reconstruct`."""
+
+SHARED = {"zero latent": "zero", "training mean": "mean"}
+"""The same of pictures that are one for all stimuli."""
 
 ALTS = {
     "shown": "stimulus {} as it was shown",
     "decoded": "reconstruction of {} from brain responses",
     "ceiling": "picture of {} from its true latents",
+    "retrieved": "picture of the training stimulus nearest to the decoded latent of {}",
     "random": "picture of a random latent, beside {}, made without brain data",
 }
 
@@ -124,41 +161,34 @@ def card_scores(row: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def references(drawn: Mapping[str, np.ndarray], quality: Quality) -> list[Shown]:
-    """Return the picture that needs no brain data and is the same for all stimuli: of the zero latent."""
-    zero = quality.thumbnail(drawn["zero"][0])
-    return [Shown("zero latent", zero, "picture of the zero latent, made without brain data")]
+    """Return the pictures that need no brain data and are the same for all stimuli: of the zero and the mean latent."""
+    alts = ("picture of the zero latent", "picture of the mean latent of the training stimuli")
+    return [
+        Shown(kind, quality.thumbnail(drawn[name][0]), f"{alt}, made without brain data")
+        for (kind, name), alt in zip(SHARED.items(), alts, strict=True)
+    ]
 
 
-def sheet_note(n_stimuli: int) -> str:
-    """Say that a sheet does not show all test stimuli; "" where it does.
-
-    >>> sheet_note(100), sheet_note(250)
-    ('', '100 of 250 test stimuli, evenly spaced from the best to the worst')
-    """
-    if n_stimuli <= MOST_ON_SHEET:
-        return ""
-    return f"{MOST_ON_SHEET} of {n_stimuli} test stimuli, evenly spaced from the best to the worst"
-
-
-def sheet_rows(
-    table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np.ndarray]
-) -> tuple[dict[str, list[np.ndarray | None]], list[str]]:
-    """Return the rows and captions of `figures_reconstructions.sheet_figure`."""
+def sheets(table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np.ndarray]) -> Iterator[Sheet]:
+    """Yield what is on every sheet of reconstructions, best stimuli first: all test stimuli appear."""
     position = {label: row for row, label in enumerate(drawn["stimuli"].tolist())}
-    ranked = [str(table.index[rank]) for rank in spread(len(table), MOST_ON_SHEET)]
-    stimuli = [stimulus for stimulus in ranked if stimulus in position]
-    places = [position[stimulus] for stimulus in stimuli]
-    rows: dict[str, list[np.ndarray | None]] = {
-        "shown": [stimulus_picture(stimulus, paths, []) for stimulus in stimuli],
-        "decoded": [drawn["recon"][place] for place in places],
-        "true latents": [drawn["ceiling"][place] for place in places],
-        "random": [drawn["random"][place % len(drawn["random"])] for place in places],
-    }
-    captions = [_short_caption(stimulus, table.loc[stimulus]) for stimulus in stimuli]
-    return rows, captions
+    stimuli = [str(stimulus) for stimulus in table.index if str(stimulus) in position]
+    for start in range(0, len(stimuli), ON_SHEET):
+        here = stimuli[start : start + ON_SHEET]
+        made = [_made_of(drawn, position[stimulus]) for stimulus in here]
+        rows: dict[str, list[np.ndarray | None]] = {"shown": [stimulus_picture(name, paths, []) for name in here]}
+        rows |= {kind: [pictures[kind] for pictures in made] for kind in made[0]}
+        last = start + len(here)
+        which = f"Test stimuli {start + 1} to {last} of {len(stimuli)}" if len(here) < len(stimuli) else (
+            f"All {len(stimuli)} test stimuli"
+        )  # fmt: skip
+        yield Sheet(
+            (start + 1, last), rows, [_short_caption(stimulus, table.loc[stimulus]) for stimulus in here],
+            {kind: drawn[name][0] for kind, name in SHARED.items()}, f"{which}, best first",
+        )  # fmt: skip
 
 
 def _short_caption(stimulus: str, row: Mapping[str, Any]) -> str:
     name = stimulus if len(stimulus) <= 12 else f"…{stimulus[-11:]}"
     r = row.get("latent_correlation", np.nan)
-    return f"{name} r {number(r, 2)}" if np.isfinite(r) else name
+    return f"{name}: r {number(r, 2)}" if np.isfinite(r) else name

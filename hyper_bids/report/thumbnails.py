@@ -40,6 +40,10 @@ SMALLEST = 64
 """Pixels below which a picture that does not fit its share of the budget is not shrunk further."""
 
 
+SQUEEZED = 4
+"""To what part of its pixels' bytes a PNG of a photograph can be squeezed: where that is too much, none is tried."""
+
+
 @dataclass(frozen=True)
 class Quality:
     """How pictures are shrunk: to ``side`` pixels, or fewer, until ``most`` bytes hold one.
@@ -70,7 +74,8 @@ class Quality:
         if tiny:
             return Thumbnail(data_uri(_encoded(image, "PNG"), ".png"), True)
         side = min(self.side, max(image.size))
-        if side == max(image.size) and len(content := _encoded(image, "PNG")) <= self.most:
+        whole = side == max(image.size) and 3 * image.width * image.height <= SQUEEZED * self.most
+        if whole and len(content := _encoded(image, "PNG")) <= self.most:
             return Thumbnail(data_uri(content, ".png"), False)
         while True:
             content = _encoded(_shrunk(image, side), "JPEG")

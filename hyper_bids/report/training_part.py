@@ -126,7 +126,8 @@ def _learning_curve(
     ]
     shown = {long_name(name): values[name].to_numpy(float) for name in metrics}
     drawing = learning_figure(sizes["n_trials"].astype(int).tolist(), shown)
-    about = "Scores over the number of training trials: do more trials still help? Means over the test stimuli."
+    n = result.metrics["stimulus_id"].nunique()
+    about = f"Scores over the number of training trials: do more trials still help? Means over n = {n} test stimuli."
     alt = "scores over the number of training trials"
     figure = folder.save_result(result, "learningcurve", drawing, alt, about)
     return Table(caption, columns, cells), refused, figure

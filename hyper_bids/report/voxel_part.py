@@ -63,7 +63,7 @@ def voxel_part(
     part.figures += _template(scope, seen, folder)
     if (selection or {}).get("regions"):
         part.regions, figure = _regions(scope, selection["regions"], folder)
-        part.figures.append(figure)
+        part.figures += [figure] if figure else []
     return part
 
 
@@ -164,13 +164,16 @@ def _template(scope: Scope, seen: tuple[np.ndarray, np.ndarray], folder: FigureF
     ]
 
 
+NOWHERE = "n/a"
+"""Label of the voxels that lie in no region: often so many that the regions' bars could not be read beside them."""
+
 MOST_REGIONS = 30
 """Regions that are drawn, those with most decoded voxels; the table has all."""
 
 
 def _regions(
     scope: Scope, counts: Sequence[Mapping[str, Any]], folder: FigureFolder
-) -> tuple[Table, PlacedFigure]:
+) -> tuple[Table, PlacedFigure | None]:
     """Tell how many voxels of every region of the atlas were decoded, in a table and as bars."""
     rows = [[str(row["label"]), str(row["n_voxels"]), str(row["n_selected"]),
              f"{100 * row['n_selected'] / max(1, row['n_voxels']):.0f} %"] for row in counts]  # fmt: skip
@@ -178,9 +181,13 @@ def _regions(
         "Voxels of the brain mask by region of the atlas; n/a: in no region.",
         [("Region", False), ("Voxels", True), ("Decoded", True), ("Share", True)], rows,
     )  # fmt: skip
-    most = sorted(counts, key=lambda row: -row["n_selected"])[:MOST_REGIONS]
+    named = [row for row in counts if row["label"] != NOWHERE]
+    if not named:
+        return table, None
+    most = sorted(named, key=lambda row: -row["n_selected"])[:MOST_REGIONS]
     numbers = [np.array([row[name] for row in most], dtype=int) for name in ("n_voxels", "n_selected")]
     drawing = regions_figure([str(row["label"]) for row in most], *numbers)
-    shown = f"The {len(most)} of {len(counts)} regions with most of them" if len(counts) > len(most) else "All regions"
-    caption = f"Decoded voxels by region of the atlas (n/a: in none). {shown}."
+    shown = f"The {len(most)} of {len(named)} regions with most of them" if len(named) > len(most) else "All regions"
+    n, inside = (sum(row["n_selected"] for row in rows) for rows in (counts, named))
+    caption = f"Decoded voxels by region of the atlas: {inside} of {n} lie in one. {shown}."
     return table, folder.save(scope.figure("regions", ".svg"), drawing, "decoded voxels by region", caption)

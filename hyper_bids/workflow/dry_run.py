@@ -9,9 +9,9 @@ from hyper_bids.errors import listing
 from hyper_bids.inputs.task import TaskInput
 from hyper_bids.presets import PRESETS
 from hyper_bids.settings import Settings, owners, plain
+from hyper_bids.workflow.generator_choice import choose_generator
 from hyper_bids.workflow.loading import Loaded
 from hyper_bids.workflow.memory import predicted_memory
-from hyper_bids.workflow.task_plan import choose_generator
 
 
 def describe(loaded: Loaded, output_dir: Path, settings: Settings, n_procs: int, memory_gb: float) -> None:

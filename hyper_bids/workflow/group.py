@@ -60,10 +60,16 @@ def run_group(bids_dir: Path, output_dir: Path, settings: Settings, execution: E
             print(f"warning: {notice}")
         if not quiet:
             print(f"{result.title}: {len(result.paths)} participants")
-    page = write_group_report(output_dir, reports, comparisons)
+    page = write_group_report(output_dir, reports, comparisons, _other_tasks(output_dir, execution.task_id))
     if not quiet:
         print(f"group: done; open {page}")
     return 0
+
+
+def _other_tasks(output: Path, asked: tuple[str, ...]) -> set[str]:
+    """Tasks with results that were not asked for."""
+    tasks = {str(key[KEY.index("task")]) for key in find_results(output, (), ())[0]} if asked else set()
+    return tasks - set(asked)
 
 
 def _names(key: Key) -> dict[str, Any]:

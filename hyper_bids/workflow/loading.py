@@ -66,7 +66,7 @@ def check_features(settings: Settings) -> None:
 
 def load(bids_dir: Path, settings: Settings, execution: Execution, journal: Journal) -> Loaded:
     """Validate, find the recordings, and read events, splits and latents of every participant."""
-    from hyper_bids.inputs.layout import find_participants, open_dataset
+    from hyper_bids.inputs.dataset import find_participants, open_dataset
     from hyper_bids.inputs.response_maps import open_responses
     from hyper_bids.inputs.validate import validate
 

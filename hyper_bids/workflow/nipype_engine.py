@@ -10,17 +10,14 @@ it looks up a telemetry host when the first node is made (NIPYPE_NO_ET).
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import multiprocessing
 import os
-import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -35,19 +32,15 @@ from nipype.pipeline import engine
 from nipype.pipeline.plugins.base import DistributedPluginBase
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer, run_node
 
-from hyper_bids.derivatives.tree import intact
-from hyper_bids.errors import ERRORS, HyperError, OutputNotWritable, UsageError, WorkerKilled, did_you_mean
-from hyper_bids.workflow.execute import ERROR, OUTPUTS, execute, read_error, read_outputs, record_error, remove
-from hyper_bids.workflow.plan import Output, Step, check_plan, descendants
+from hyper_bids.errors import HyperError, UsageError, WorkerKilled, did_you_mean
+from hyper_bids.workflow.execute import ERROR, execute, read_error, record_error
+from hyper_bids.workflow.plan import Output, Step, check_plan
+from hyper_bids.workflow.step_folders import Finished, collect, forget_if_damaged, when_finished
 
 WORKFLOW = "hyper"
 POLL_SECONDS = 0.05
 PRELOAD = ["hyper_bids.workflow.nipype_engine", "hyper_bids.workflow.steps", "numpy", "pandas", "nibabel"]
 """Imported once in the fork server, so that workers start at once."""
-
-RESULT = "result_*.pklz"
-MARKS = ("_0x*.json", RESULT)
-"""nipype's own files of a finished step; without them it is run again."""
 
 SPARE = ("_node.pklz", "_inputs.pklz")
 """Files of nipype's that nothing reads once a step has finished."""
@@ -215,23 +208,6 @@ class ReportingPlugin:
         return str(folder / ERROR)
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A step that failed, with its own words."""
-
-    step: Step
-    error: HyperError
-    traceback: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a run left: the outputs of every finished step, and the failures."""
-
-    outputs: dict[str, dict[str, Path]]
-    failures: tuple[Failure, ...]
-
-
 def run(
     steps: list[Step],
     work_dir: Path,
@@ -263,8 +239,8 @@ def run(
     work_dir = Path(work_dir).absolute()
     folders = {step.name: work_dir / WORKFLOW / step.name for step in steps}
     for step in steps:
-        _forget_if_damaged(folders[step.name], step)
-    earlier = {step.name: _when_finished(folders[step.name]) for step in steps}
+        forget_if_damaged(folders[step.name], step)
+    earlier = {step.name: when_finished(folders[step.name]) for step in steps}
     _configure(work_dir, stop_on_first_crash, debug)
     workflow = _workflow(steps, work_dir)
     named = {step.name: step for step in steps}
@@ -276,7 +252,7 @@ def run(
         if status == "end":
             for spare in SPARE:
                 (folder / spare).unlink(missing_ok=True)
-            if earlier[node.name] is not None and _when_finished(folder) == earlier[node.name]:
+            if earlier[node.name] is not None and when_finished(folder) == earlier[node.name]:
                 status = "reused"
         if progress is not None:
             progress(named[node.name], status)
@@ -289,7 +265,7 @@ def run(
         raise
     except Exception as error:  # nipype wraps what a step raised; the step left its own words
         broke = error
-    return _collect(steps, folders, broke)
+    return collect(steps, folders, broke)
 
 
 def check_plugin(name: str | None) -> None:
@@ -384,76 +360,3 @@ def _foreign_plugin(name: str, arguments: dict[str, Any]) -> Any:
     if issubclass(own, DistributedPluginBase):
         own = type(f"Reporting{name}Plugin", (ReportingPlugin, own), {})
     return own(plugin_args=arguments)
-
-
-def _forget_if_damaged(folder: Path, step: Step) -> None:
-    """Make nipype recompute a step that is not as it was left: by hand, by a crash, in another place, by others."""
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir():
-        raise OutputNotWritable(
-            f"{folder} is a file, and the step needs a folder there. Move it away, or choose another work folder "
-            "with -w."
-        )
-    remove(folder / ERROR)
-    outputs = read_outputs(folder, step.stamp())
-    if outputs is None or ("tree" in outputs and not intact(outputs["tree"])) or not _result_whole(folder, outputs):
-        for mark in (mark for pattern in MARKS for mark in folder.glob(pattern)):
-            remove(mark)
-
-
-def _result_whole(folder: Path, outputs: dict[str, Path]) -> bool:
-    """Whether nipype's own record of the step can be read, and names the same files as ours.
-
-    It names them by absolute paths: in a copied work folder those of the original, which may have changed since.
-    """
-    records = list(folder.glob(RESULT))
-    if len(records) != 1:
-        return False
-    try:
-        with gzip.open(records[0]) as stream:
-            made = pickle.load(stream).outputs
-        return all(os.path.samefile(getattr(made, name), output) for name, output in outputs.items())
-    except Exception:  # unpickling what a crash or another version left can raise anything; all mean: make it again
-        return False
-
-
-def _when_finished(folder: Path) -> tuple[int, int] | None:
-    """Say which writing of a step's outputs this is, or None where there is none."""
-    try:
-        state = (folder / OUTPUTS).stat()
-    except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns
-
-
-def _error(step: Step, left: dict[str, str]) -> HyperError:
-    """Return the error that a step left; memory that was refused is told as a killed worker is."""
-    if left["class"] == MemoryError.__name__:
-        return WorkerKilled(
-            f"there was not enough memory ({left['message']}; the step had asked for {step.mem_gb:.1f} GB). Give the "
-            "job more memory, or run fewer processes at once with --n-cpus."
-        )
-    return ERRORS.get(left["class"], HyperError)(left["message"])
-
-
-def _collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None) -> Finished:
-    failures = []
-    for step in steps:
-        left = read_error(folders[step.name])
-        if left is not None:
-            error = _error(step, left)
-            failures.append(Failure(step, error, left["traceback"]))
-    if broke is not None and not failures:
-        raise HyperError(f"The workflow engine failed: {broke}") from broke
-    lost = descendants(steps, {failure.step.name for failure in failures})
-    outputs = {}
-    for step in steps:
-        if step.name not in lost:
-            made = read_outputs(folders[step.name])
-            if made is None:
-                if failures:  # stopped at the first crash, before this step's turn
-                    continue
-                raise HyperError(f"Step {step.name} ended without its outputs in {folders[step.name]}.")
-            outputs[step.name] = made
-    return Finished(outputs, tuple(failures))

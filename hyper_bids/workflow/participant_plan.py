@@ -12,7 +12,12 @@ from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput
 from hyper_bids.settings import Settings, plain
 from hyper_bids.workflow.plan import Output, Step
+from hyper_bids.workflow.task_checks import check_named
+from hyper_bids.workflow.task_decoders import add_decoders
 from hyper_bids.workflow.task_plan import STEPS, TaskPlan, node
+from hyper_bids.workflow.task_report import context, told
+from hyper_bids.workflow.task_responses import add_responses
+from hyper_bids.workflow.task_selection import add_selection
 
 
 @dataclass(frozen=True)
@@ -52,22 +57,22 @@ def plan_participant(
     participant = tasks[0].participant
     steps: list[Step] = []
     trees: list[Output] = []
-    context: list[dict[str, Any]] = []
+    contexts: list[dict[str, Any]] = []
     pictures: list[tuple[list[str], Output]] = []
     decoder_of: dict[str, str] = {}
     report: dict[str, list[Output]] = {}
     for task in tasks:
         part = TaskPlan(task, dataset, settings, device, work_dir, memory_gb)
-        part.check_named()
-        part.add_responses()
-        part.add_selection()
-        part.add_decoders()
+        checked = check_named(part)
+        add_responses(part)
+        add_selection(part)
+        decoders = add_decoders(part, checked)
         steps += part.steps
         trees += part.trees
-        decoder_of.update(part.decoder_of)
-        context.append(part.context())
-        pictures += part.pictures
-        for name, output in part.told().items():
+        decoder_of.update(decoders.decoder_of)
+        contexts.append(context(part))
+        pictures += decoders.pictures
+        for name, output in told(part).items():
             report.setdefault(name, []).append(output)
     inputs: dict[str, Any] = {"trees": tuple(trees), **{name: tuple(items) for name, items in report.items()}}
     if pictures:
@@ -80,7 +85,7 @@ def plan_participant(
             params={
                 "participant": participant,
                 "context": {
-                    "tasks": context,
+                    "tasks": contexts,
                     "pictures": [names for names, _ in pictures],
                     "settings": {name: plain(getattr(settings, name)) for name in plain(settings)},
                     "settings_digest": settings.digest(),

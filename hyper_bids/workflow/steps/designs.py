@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +24,15 @@ def build_designs(
     Outputs: ``designs`` (npz: per run trials, nuisance, rows, frame times) and ``summary``
     (JSON: mode, median variance inflation, a row of facts per run, notices).
     """
-    from hyper_bids.glm.design import choose_mode, run_design, variance_inflation
+    from hyper_bids.glm.design import run_design
+    from hyper_bids.glm.diagnosis import choose_mode, variance_inflation
     from hyper_bids.glm.fit import trial_models
 
     events = files.load_table(trials)
     designs, notices = [], []
     for index, recording in enumerate(recordings):
-        label = f"sub-{recording['participant']} {recording['label']}"
-        nuisance = nuisance_of(recording, glm)
-        notices += [f"{label}: {notice}" for notice in nuisance.notices]
-        design = run_design(
-            events[events["recording"] == index],
-            recording["n_volumes"],
-            recording["repetition_time"],
-            start_time=recording["start_time"],
-            dummy_scans=nuisance.dummy_scans,
-            hrf=glm["hrf"],
-            drift="none" if nuisance.has_cosines else glm["drift"],
-            high_pass=glm["high_pass"],
-            drift_order=glm["drift_order"],
-            confounds=nuisance.table,
-            label=label,
-        )
-        notices += design.notices
+        design, said = design_of(partial(run_design, events[events["recording"] == index]), recording, glm)
+        notices += said
         designs.append(design)
     if not any(design.n_trials for design in designs):
         raise InconsistentInput("No run has a trial to decode.")
@@ -72,6 +59,32 @@ def build_designs(
     }
 
 
+def design_of(
+    build: Callable[..., Any], recording: Mapping[str, Any], glm: Mapping[str, Any]
+) -> tuple[Any, list[str]]:
+    """Build a run's design from its recording, its confounds and the GLM's options; return it and all notices.
+
+    Parameters
+    ----------
+    build : `hyper_bids.glm.design.run_design` of the run's events, or `parametric_design` of them and the model
+    """
+    label = f"sub-{recording['participant']} {recording['label']}"
+    nuisance = _nuisance_of(recording, glm)
+    design = build(
+        n_volumes=recording["n_volumes"],
+        repetition_time=recording["repetition_time"],
+        start_time=recording["start_time"],
+        dummy_scans=nuisance.dummy_scans,
+        hrf=glm["hrf"],
+        drift="none" if nuisance.has_cosines else glm["drift"],
+        high_pass=glm["high_pass"],
+        drift_order=glm["drift_order"],
+        confounds=nuisance.table,
+        label=label,
+    )
+    return design, [*(f"{label}: {notice}" for notice in nuisance.notices), *design.notices]
+
+
 @dataclass(frozen=True)
 class Nuisance:
     """What a run's confounds table asks of its design."""
@@ -82,7 +95,7 @@ class Nuisance:
     notices: tuple[str, ...]
 
 
-def nuisance_of(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> Nuisance:
+def _nuisance_of(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> Nuisance:
     """Read a run's confounds by strategy, and what to do with its first volumes."""
     from hyper_bids.inputs.confounds import non_steady_state_volumes, read_confounds, spike_regressors
 
@@ -114,7 +127,7 @@ def nuisance_of(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> Nuisanc
 
 
 def _ranks(designs: list[Any], mode: str, labels: list[str]) -> list[int]:
-    from hyper_bids.glm.design import check_rank
+    from hyper_bids.glm.diagnosis import check_rank
 
     return [check_rank(design, mode, label) for design, label in zip(designs, labels, strict=True)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from hyper_bids.data import Images
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import Tree
-from hyper_bids.derivatives.write import write_json, write_tsv
+from hyper_bids.derivatives.write import write_json, write_npz, write_tsv
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.feature_scores import FeaturesOfShown, described, metric_features
 from hyper_bids.workflow.steps.further import Further
@@ -38,14 +38,15 @@ def evaluate(
     were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits. ``features``
     are the networks that were asked for, ``masks`` the files of the stimuli's background masks.
 
-    Output: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables).
+    Outputs: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables) and ``nulls`` (npz: metric -> its
+    null values, ``(n_permutations,)``, for the figures; a working file, not published).
     """
     from hyper_bids.evaluate.decoded import Decoded, compare_images
     from hyper_bids.evaluate.dictionary import metrics_dictionary, stats_dictionary
     from hyper_bids.evaluate.further_refits import read_draws
     from hyper_bids.evaluate.participant import participant_metrics
     from hyper_bids.evaluate.resize import luminance_at
-    from hyper_bids.evaluate.stats import References, Refits, participant_stats
+    from hyper_bids.evaluate.stats import References, Refits, null_distributions, participant_stats
 
     space, table = files.load_latents(latents), files.load_table(rows)
     values = np.asarray(files.load_array(predicted))
@@ -87,13 +88,8 @@ def evaluate(
     if draws is not None:
         refits = Refits(statistics=files.load_arrays(draws), untested=null_said.get("untested", {}))
     metrics, reasons = participant_metrics(decoded)
-    stats = participant_stats(
-        decoded,
-        refits=refits,
-        references=References(**references),
-        seed=provenance["seed"],
-        n_permutations=n_permutations,
-    )
+    nulls = null_distributions(decoded, refits=refits, seed=provenance["seed"], n_permutations=n_permutations)
+    stats = participant_stats(decoded, references=References(**references), seed=provenance["seed"], nulls=nulls)
     tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     write_tsv(tree.path(where.name("metrics", ".tsv", **names)), metrics)
@@ -129,7 +125,8 @@ def evaluate(
     )  # fmt: skip
     content = stamp.stamp(Description="is the result what it seems?", **checks)
     write_json(tree.path(where.name("audit", ".json", **names)), content)
-    return {"tree": tree.manifest()}
+    kept = {name: null.draws for name, null in nulls.items() if len(null.draws)}
+    return {"tree": tree.manifest(), "nulls": write_npz(out_dir / "nulls.npz", kept)}
 
 
 def _audits(

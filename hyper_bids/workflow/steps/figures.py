@@ -33,8 +33,9 @@ CARPET_VOXELS = 300
 INTERPOLATED = 6
 """Stimuli between whose predicted and true latents pictures are drawn, evenly spaced from the best to the worst."""
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How much of the true latent is in each picture of a row."""
+BETWEEN = (0.25, 0.5, 0.75)
+"""How much of the true latent is in the pictures between. Only these 18 are made for the figure, about 6 s at 1024
+pixels on one core: the ends of a row are the reconstruction and the ceiling, which exist."""
 
 SIDE = 192
 """Pixels to which these pictures are shrunk."""
@@ -42,8 +43,8 @@ SIDE = 192
 MOST_CANDIDATES = 200
 """Stimuli up to which identification is permuted for every number of candidates."""
 
-NULLS = ("latent_correlation", "latent_dimension_correlation", "pairwise_accuracy", "top1", "pixel_correlation", "ssim")
-
+TWO_SIDED = "two-sided"
+"""In p_method, of tests that values on both sides count against."""
 
 def draw_carpet(
     *, grid: Path, voxels: Path, recording: Mapping[str, Any], n_recordings: int, scope: Mapping[str, Any],
@@ -73,13 +74,19 @@ def draw_carpet(
     which = f"{recording['label']}, the first of {n_recordings} runs" if n_recordings > 1 else recording["label"]
     without = "" if "Framewise displacement" in series else " The run has no table with the head's motion."
     caption = (
-        f"{len(bold)} volumes of {which}: {len(chosen)} voxels, evenly spread over those that were decoded (above the "
-        "line) and the other voxels of the brain mask, each without its linear trend and in robust standard "
+        f"{len(bold)} volumes of {which}: {len(chosen)} voxels, evenly spread over {_parts(seen)}, each without its "
+        "linear trend and in robust standard "
         f"deviations. Sudden stripes across all voxels are often motion or the scanner.{without}"
     )
     tree, where = Tree(out_dir), scope_of(scope)
     FigureFolder(tree).save(where.figure("carpet"), drawing, f"voxels over time in {recording['label']}", caption)
     return {"tree": tree.manifest()}
+
+
+def _parts(seen: np.ndarray) -> str:
+    if seen.all():
+        return "the brain mask, all of which was decoded"
+    return "those that were decoded (above the line) and the other voxels of the brain mask"
 
 
 def spread(places: np.ndarray, most: int = CARPET_VOXELS) -> np.ndarray:
@@ -102,12 +109,13 @@ def _mask(places: np.ndarray, n: int) -> np.ndarray:
 def draw_evidence(
     *, rows: Path, predicted: Path, guesses: Path, latents: Path, scores: Path, decoder: str, cross_validated: bool,
     picture: Mapping[str, Any] | None, declaration: Mapping[str, Any], stimulus_paths: Mapping[str, str],
-    n_permutations: int, seed: int, scope: Mapping[str, Any], out_dir: Path, draws: Path | None = None,
-    generator_weights: Path | None = None,
+    nulls: Path, n_permutations: int, seed: int, scope: Mapping[str, Any], out_dir: Path,
+    pictures: Path | None = None, generator_weights: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Draw what one decoder's predictions resemble, and what its tests compared them with.
 
-    ``scores`` is the manifest of the tree of `evaluate`: figures state the numbers that it wrote.
+    ``scores`` is the manifest of the tree of `evaluate`, ``nulls`` its null values: figures state the numbers that it
+    wrote. ``pictures`` are those of `reconstruct`.
 
     Output: ``tree`` (similarity maps, identification over k, null distributions, interpolation).
     """
@@ -130,14 +138,11 @@ def draw_evidence(
     if len(names) > 1:
         similarity = candidate_correlations(values, true)
         _draw_curve(folder, result, similarity, own, cross_validated, n_permutations, seed)
-    drawn = files.load_arrays(draws) if draws is not None else {}
-    if not cross_validated:
-        drawn = fixed_split_draws(values, space.of(table["stimulus_id"].astype(str).tolist()).values,
-                                  n_permutations, seed)  # fmt: skip
-    _draw_nulls(folder, result, stats, drawn)
-    if picture is not None:
+    _draw_nulls(folder, result, stats, files.load_arrays(nulls))
+    if picture is not None and pictures is not None:
         generator = picture_generator(with_weights(picture, generator_weights), space)
-        _draw_interpolation(folder, result, generator, metrics, names, ordered, true, stimulus_paths, space.space)
+        ends = files.load_arrays(pictures, ("stimuli", "recon", "ceiling"))
+        _draw_interpolation(folder, result, generator, metrics, names, ordered, true, ends, stimulus_paths)
     return {"tree": tree.manifest()}
 
 
@@ -218,93 +223,72 @@ def _draw_curve(
     folder.save_result(result, "identificationcurve", drawing, "identification over the number of candidates", caption)
 
 
-def fixed_split_draws(
-    predicted: np.ndarray, true: np.ndarray, n_permutations: int, seed: int
-) -> dict[str, np.ndarray]:
-    """Null values of the latent statistics with test stimuli permuted, from the same permutations as `evaluate` draws.
-
-    Parameters
-    ----------
-    predicted, true : (n_stimuli, n_latents), a row per test stimulus
-
-    Returns
-    -------
-    metric -> (n_permutations,); empty for fewer than two stimuli
-    """
-    from hyper_bids.evaluate.identification import recognition_matrices
-    from hyper_bids.evaluate.latent import latent_correlation_matrix, latent_dimension_matrix
-    from hyper_bids.evaluate.nulls import permutation_draws, stimulus_permutations
-
-    if len(true) < 2:
-        return {}
-    permutations, _ = stimulus_permutations(len(true), n_permutations, seeded(seed, "evaluate", "permutations"))
-    pairwise, top = recognition_matrices(predicted, true)
-    matrices = {
-        "latent_correlation": latent_correlation_matrix(predicted, true), "pairwise_accuracy": pairwise, "top1": top,
-        "latent_dimension_correlation": latent_dimension_matrix(predicted, true),
-    }  # fmt: skip
-    return {name: permutation_draws(matrix, permutations) for name, matrix in matrices.items()}
-
-
 def _draw_nulls(
     folder: FigureFolder, result: Result, stats: pd.DataFrame, draws: Mapping[str, np.ndarray]
 ) -> None:
+    """Draw the null of every metric that was tested by permutation, in the order of the report's table."""
     from hyper_bids.report.figures_null import null_distributions_figure
+    from hyper_bids.report.scores import main_rows
 
-    nulls = [null for null in (_null(stats, draws, name) for name in NULLS) if null is not None]
-    if not nulls:
+    rows = [row for row in stats.to_dict("records") if _was_permuted(row, draws)]
+    if not rows:
         return
-    methods = stats.set_index("metric")["p_method"]
-    said = "; ".join(dict.fromkeys(str(methods[name]) for name in NULLS if name in draws and name in methods.index))
-    n = int(stats["n"].max())
+    place = {row.metric: number for number, row in enumerate(main_rows(stats)[0])}
+    rows.sort(key=lambda row: place.get(row["metric"], len(place)))
+    said = "; ".join(dict.fromkeys(str(row["p_method"]) for row in rows))
+    stimuli = sorted({int(row["n"]) for row in rows})
+    n = f"{stimuli[0]}" if len(stimuli) == 1 else f"{stimuli[0]} to {stimuli[-1]}"
+    sides = "one-sided p (attributes: two-sided)" if TWO_SIDED in said else "one-sided p"
     caption = (
-        f"What each statistic is when labels mean nothing ({said}; n = {n} stimuli), and the observed value with its "
-        "one-sided p."
+        f"What each statistic is when labels mean nothing ({said}; mean over {n} stimuli), and the observed value with "
+        f"its {sides}. n counts permutations."
     )
-    drawing = null_distributions_figure(nulls)
+    drawing = null_distributions_figure([_null(row, draws) for row in rows])
     folder.save_result(result, "nulldistributions", drawing, "null distributions with the observed values", caption)
 
 
-def _null(stats: pd.DataFrame, draws: Mapping[str, np.ndarray], name: str) -> Null | None:
-    """The null of one metric with what stats.tsv says of it; None where it was not tested."""
+def _was_permuted(row: Mapping[str, Any], draws: Mapping[str, np.ndarray]) -> bool:
+    """Whether a row of stats.tsv has a p from draws that are there."""
+    known = np.isfinite([row["mean"], row["p_value"]]).all()
+    return bool(known and row["metric"] in draws and np.isfinite(draws[row["metric"]]).any())
+
+
+def _null(row: Mapping[str, Any], draws: Mapping[str, np.ndarray]) -> Null:
+    """The null of one metric with what stats.tsv says of it."""
     from hyper_bids.report.figures_null import Null
     from hyper_bids.report.words import long_name, p_text
 
-    found = stats[stats["metric"] == name]
-    if name not in draws or not len(found) or not np.isfinite(draws[name]).any():
-        return None
-    row = found.iloc[0]
-    if not (np.isfinite(row["mean"]) and np.isfinite(row["p_value"])):
-        return None
-    return Null(long_name(name), draws[name], float(row["mean"]), p_text(float(row["p_value"])))
+    name, two_sided = row["metric"], TWO_SIDED in str(row["p_method"])
+    return Null(long_name(name), draws[name], float(row["mean"]), p_text(float(row["p_value"])), two_sided)
 
 
 def _draw_interpolation(
     folder: FigureFolder, result: Result, generator: Any, metrics: pd.DataFrame, names: list[str],
-    predicted: np.ndarray, true: np.ndarray, stimulus_paths: Mapping[str, str], space: str,
+    predicted: np.ndarray, true: np.ndarray, ends: Mapping[str, np.ndarray], stimulus_paths: Mapping[str, str],
 ) -> None:  # fmt: skip
     from hyper_bids.generate.images import render
     from hyper_bids.report.figures_interpolation import interpolation_figure
     from hyper_bids.report.thumbnails import shrunk
 
     ranks = spread(np.arange(len(names)), INTERPOLATED)
-    labels = tuple(names[k] for k in ranks)
+    labels, place = tuple(names[k] for k in ranks), {name: k for k, name in enumerate(ends["stimuli"].tolist())}
     shown = shown_pictures(stimulus_paths, labels)
     scores = metrics.groupby("stimulus_id")["latent_correlation"].mean()
     rows = []
     for k, label in zip(ranks, labels, strict=True):
-        line = np.stack([(1 - share) * predicted[k] + share * true[k] for share in SHARES])
-        steps = tuple(f"{label} {share:g}" for share in SHARES)
-        pixels = render(generator, Latents(line, steps, space)).pixels
+        line = np.stack([(1 - share) * predicted[k] + share * true[k] for share in BETWEEN])
+        steps = tuple(f"{label} {share:g}" for share in BETWEEN)
+        pixels = render(generator, Latents(line, steps, result.latent_space)).pixels
         r = scores.get(label, np.nan)
         short = label if len(label) <= 13 else f"…{label[-12:]}"
         score = f"\nr = {r:.2f}" if np.isfinite(r) else ""
-        between = np.stack([shrunk(image, SIDE) for image in pixels])
-        rows.append((f"{k + 1}. {short}{score}", between, shrunk(shown[label], SIDE) if label in shown else None))
+        whole = [ends["recon"][place[label]], *pixels, ends["ceiling"][place[label]]]
+        along = np.stack([shrunk(image, SIDE) for image in whole])
+        rows.append((f"{k + 1}. {short}{score}", along, shrunk(shown[label], SIDE) if label in shown else None))
     caption = (
         f"Pictures of latents on the straight line from the predicted to the true one, for {len(rows)} of {len(names)} "
         "test stimuli, evenly spaced from the best to the worst; none is picked. What changes along a row is what the "
         "prediction missed."
     )
     alt = "pictures between the predicted and the true latents"
-    folder.save_result(result, "interpolation", interpolation_figure(rows, SHARES), alt, caption)
+    folder.save_result(result, "interpolation", interpolation_figure(rows, (0.0, *BETWEEN, 1.0)), alt, caption)

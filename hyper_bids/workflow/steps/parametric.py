@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_npz, write_tsv, write_volumes
 from hyper_bids.errors import InconsistentInput
 from hyper_bids.workflow import files
-from hyper_bids.workflow.steps.designs import design_arrays, load_design, nuisance_of
+from hyper_bids.workflow.steps.designs import design_arrays, design_of, load_design
 from hyper_bids.workflow.steps.maps import map_sidecar, write_stimulus_maps
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of, write_mask
 from hyper_bids.workflow.steps.responses import voxel_parts
 
 if TYPE_CHECKING:
-    from hyper_bids.glm.parametric import Accumulator, ParametricEstimates
+    from hyper_bids.glm.parametric import ParametricEstimates
+    from hyper_bids.glm.parametric_sums import Accumulator
 
 SOLVED_AT_ONCE = 16384
 """Voxels whose sums are held while the model is solved; fixed, so that the result does not depend on memory."""
@@ -51,24 +53,8 @@ def build_parametric_designs(
     arrays: dict[str, np.ndarray] = {"names": np.array(model.names), "mu": model.mu}
     runs, notices = [], []
     for index, (recording, table) in enumerate(zip(recordings, tables, strict=True)):
-        label = f"sub-{recording['participant']} {recording['label']}"
-        nuisance = nuisance_of(recording, glm)
-        notices += [f"{label}: {notice}" for notice in nuisance.notices]
-        run = parametric_design(
-            table,
-            model,
-            recording["n_volumes"],
-            recording["repetition_time"],
-            start_time=recording["start_time"],
-            dummy_scans=nuisance.dummy_scans,
-            hrf=glm["hrf"],
-            drift="none" if nuisance.has_cosines else glm["drift"],
-            high_pass=glm["high_pass"],
-            drift_order=glm["drift_order"],
-            confounds=nuisance.table,
-            label=label,
-        )
-        notices += run.notices
+        run, said = design_of(partial(parametric_design, table, model), recording, glm)
+        notices += said
         arrays.update(design_arrays(index, run.design))
         arrays[f"mixing_{index:04d}"] = run.mixing
         runs.append(_run_facts(recording, run, table))
@@ -119,7 +105,7 @@ def add_runs(
 
     Outputs: ``products`` (npy, (n_shared, n_voxels) float32: X'Y) and ``sums`` (npz: the rest).
     """
-    from hyper_bids.glm.parametric import Accumulator
+    from hyper_bids.glm.parametric_sums import Accumulator
     from hyper_bids.inputs.volumes import masked_blocks
 
     facts, mask = files.load_json(summary), files.load_grid(grid).mask
@@ -245,7 +231,7 @@ class _Solved:
             start += len(part)
 
     def _sums(self, voxels: np.ndarray) -> Accumulator:
-        from hyper_bids.glm.parametric import Accumulator, merge
+        from hyper_bids.glm.parametric_sums import Accumulator, merge
 
         inside = slice(int(voxels[0]), int(voxels[-1]) + 1)
         merged: Accumulator | None = None

@@ -20,6 +20,9 @@ from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 RANDOM_PICTURES = 100
 """Random latents that are drawn as pictures, for the picture metrics' random baseline."""
 
+RETRIEVED_SIDE = 384
+"""Pixels to which pictures of retrieved training stimuli are shrunk: they are looked at, not scored."""
+
 
 def mean_per_stimulus(rows: pd.DataFrame, predicted: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Mean prediction over folds of every test stimulus: labels and (n_stimuli, n_latents)."""
@@ -57,8 +60,9 @@ def reconstruct(
 ) -> dict[str, Path]:  # fmt: skip
     """Turn decoded latents into pictures, one per test stimulus, and the pictures that they are held against.
 
-    Outputs: ``pictures`` (npz: stimuli, recon, ceiling, zero, random, and the generator's closed-form directions
-    with their eigenvalues where it has a first dense layer) and ``tree`` (PNGs and recon.tsv).
+    Outputs: ``pictures`` (npz: stimuli; recon, ceiling and nearest, one of each per stimulus; zero, mean, random; and
+    the generator's closed-form directions with their eigenvalues where it has a first dense layer) and ``tree`` (PNGs
+    and recon.tsv).
     """
     from hyper_bids.evaluate.directions import closed_form_directions
     from hyper_bids.generate.images import render, write_png
@@ -69,10 +73,12 @@ def reconstruct(
     labels, means = mean_per_stimulus(files.load_table(rows), files.load_array(predicted))
     recon = render(generator, Latents(means, labels, space.space))
     ceiling = render(generator, space.of(labels))
-    zero = render(generator, Latents(np.zeros((1, space.n_latents)), ("zero",), space.space))
+    guessed = files.load_arrays(guesses, ("trained", "training_mean", "nearest"))
+    mean = guessed["training_mean"].mean(axis=0, dtype=np.float64)
+    fixed = render(generator, Latents(np.stack([np.zeros(space.n_latents), mean]), ("zero", "mean"), space.space))
+    nearest = _retrieved(generator, space, files.load_table(rows), guessed["nearest"], labels, means)
     rng = seeded(provenance["seed"], "random pictures")
-    trained = files.load_arrays(guesses, ("trained",))["trained"]
-    random = render(generator, _random_latents(space, trained, picture["declaration"], rng))
+    random = render(generator, _random_latents(space, guessed["trained"], picture["declaration"], rng))
     tree, where, stamp = Tree(out_dir), scope_of(scope), provenance_of(provenance)
     names = {"model": model_label(decoder), "desc": space.space}
     table = []
@@ -94,12 +100,39 @@ def reconstruct(
     )  # fmt: skip
     write_json(tree.path(where.name("recon", ".json", **names)), content)
     arrays = {
-        "stimuli": np.array(labels), "recon": recon.pixels, "ceiling": ceiling.pixels,
-        "zero": zero.pixels, "random": random.pixels,
+        "stimuli": np.array(labels), "recon": recon.pixels, "ceiling": ceiling.pixels, "nearest": nearest,
+        "zero": fixed.pixels[:1], "mean": fixed.pixels[1:], "random": random.pixels,
     }  # fmt: skip
     if hasattr(generator, "first_layer"):
         arrays["directions"], arrays["eigenvalues"] = closed_form_directions(generator.first_layer)
     return {"pictures": write_npz(out_dir / "pictures.npz", arrays), "tree": tree.manifest()}
+
+
+def _retrieved(
+    generator: Any, space: Latents, rows: pd.DataFrame, nearest: np.ndarray, labels: tuple[str, ...], means: np.ndarray
+) -> np.ndarray:
+    """Draw the training stimulus that each prediction lies nearest to, by the generator as the reconstructions are.
+
+    Parameters
+    ----------
+    nearest : (n_rows, n_latents) for every row the training latent nearest to its prediction
+    labels, means : of `mean_per_stimulus`; of several folds' training stimuli the one nearest to the mean counts
+
+    Returns
+    -------
+    (n_stimuli, height, width, 3) uint8, at most `RETRIEVED_SIDE` pixels high or wide
+    """
+    from hyper_bids.generate.images import render
+    from hyper_bids.report.thumbnails import shrunk
+
+    stimuli, chosen = rows["stimulus_id"].to_numpy(str), []
+    for label, mean in zip(labels, means, strict=True):
+        own = nearest[stimuli == label]
+        chosen.append(own[np.argmin(np.linalg.norm(own - mean, axis=1))])
+    different, which = np.unique(np.stack(chosen), axis=0, return_inverse=True)
+    named = tuple(f"trained{k}" for k in range(len(different)))
+    pixels = render(generator, Latents(different, named, space.space)).pixels
+    return np.stack([shrunk(image, RETRIEVED_SIDE) for image in pixels])[which.ravel()]
 
 
 def _random_latents(
