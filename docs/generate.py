@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from bids_app.options import option_table
+from bids_app.tools import make_parser
 from hyper_bids.presets import PRESETS
 from hyper_bids.settings import sections
-from hyper_bids.simulate.settings import SimulateSettings
 
 OPTIONS = """# Options
 
-Made by `make docs` from the settings dataclasses in `hyper_bids/settings.py`. The same names
+Made by `make docs` from the settings dataclasses in `hyper_bids/settings/`. The same names
 (with underscores) are the keys of a `--config` TOML file, in a section per heading or at its top.
 Options of all sections but `execution` can change results and enter the settings digest that
 every output carries; paths do not, the content behind them does. `execution` changes no result.
+The commands of `hyper-tools` stand [below](#hyper-tools).
 
 ## hyper
 
@@ -37,6 +39,55 @@ Reddy 2019, Commun Biol. eigenface: the principal-component baseline of all thre
 """
 
 
+TOOLS = """
+## hyper-tools
+
+From the commands' own parsers. `--debug` shows where an error arose; exit codes are those of hyper.
+
+"""
+NOT_SHOWN = ("help", "version")
+
+
+def tool_tables() -> str:
+    """Return a table for every command of hyper-tools: a row an argument, in the order of its ``--help``."""
+    return "\n".join(_tables(make_parser(), "hyper-tools", ""))
+
+
+def _tables(parser: Any, name: str, words: str) -> list[str]:
+    """Return the lines of a command, or of the commands in it."""
+    commands = [action for action in parser._actions if isinstance(action.choices, dict)]
+    if commands:
+        (action,) = commands
+        helps = {item.dest: item.help for item in action._choices_actions}
+        lines = [line for key, one in action.choices.items() for line in _tables(one, f"{name} {key}", helps[key])]
+        return lines
+    rows = [_row(action) for group in parser._action_groups for action in group._group_actions]
+    lines = [f"### {name}", "", f"{words[0].upper()}{words[1:]}.", ""]
+    shown = [row for row in rows if row]
+    return [*lines, *(["| argument | meaning |", "|---|---|", *shown, ""] if shown else [])]
+
+
+def _row(action: Any) -> str:
+    if action.dest in NOT_SHOWN:
+        return ""
+    spelled = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.metavar or action.dest}`"
+    text = (action.help or "").replace("%%", "%")
+    chosen = [f"`{choice}`" for choice in action.choices or ()]
+    parts = [
+        f"of {', '.join(chosen)}" if chosen and "One of" not in text else "",
+        "required" if action.required and action.option_strings else "",
+        f"default {action.default}" if _worth_saying(action.default, text) else "",
+    ]
+    extra = "; ".join(part for part in parts if part)
+    said = "; ".join(part for part in (text, extra) if part) or "the file"
+    return f"| {_cell(spelled)} | {_cell(said).replace('<', '&lt;')} |"
+
+
+def _worth_saying(default: object, text: str) -> bool:
+    named = "(default" in text or f"({default})" in text
+    return default not in (None, "==SUPPRESS==", False, True, [], ()) and not named
+
+
 def preset_table() -> str:
     """Return a table: a row an option, a column a preset."""
     names = list(dict.fromkeys(name for options in PRESETS.values() for name in options))
@@ -48,14 +99,13 @@ def preset_table() -> str:
 
 
 def _cell(value: object) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+    return (" ".join(value) if isinstance(value, list) else str(value)).replace("|", "\\|")
 
 
 def pages() -> dict[str, str]:
     """File name -> content."""
-    simulate = option_table({"simulate": SimulateSettings})
     return {
-        "options.md": OPTIONS + option_table(sections()) + "\n## hyper-tools simulate\n\n" + simulate,
+        "options.md": OPTIONS + option_table(sections()) + TOOLS + tool_tables(),
         "presets.md": PRESETS_HEAD + preset_table(),
     }
 

@@ -15,8 +15,11 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).with_name("outputs.md")
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+"""Writers of toy weight files are there."""
 
 HEAD = """# Outputs
 
@@ -103,6 +106,24 @@ def collect(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
                 if not entry:
                     raise SystemExit(f"{name}: no description of the column {column}")
                 entries.setdefault(attribute(column), entry)
+        elif name.endswith("_audit.json"):
+            entries.update(checks(json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def checks(audit: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the entries of the checks in an audit: the report's title, and what docs/statistics.md says it asks."""
+    from hyper_bids.report.audits import TITLES
+
+    asked = dict(
+        re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE.with_name("statistics.md").read_text("utf-8"), re.MULTILINE)
+    )
+    found = {}
+    for name, content in audit.items():
+        if isinstance(content, dict) and "Status" in content:
+            if name not in TITLES or name not in asked:
+                raise SystemExit(f"{name}: no title in hyper_bids/report/audits.py, or no row in docs/statistics.md")
+            found[name] = {"LongName": TITLES[name], "Description": asked[name]}
     return found
 
 
@@ -115,7 +136,8 @@ def describe(name: str, columns: dict[str, dict[str, str]], sidecars: dict[str, 
     text = re.sub(r"\bof \d+ ", "of the ", text or "")  # of this run
     lines += [text[0].upper() + text[1:] + ("" if text[-1] in ".?" else "."), ""] if text else []
     if columns:
-        lines += ["| column | | meaning | unit |", "|---|---|---|---|"]
+        head = "check | title | what it asks" if name.endswith("_audit.json") else "column | | meaning"
+        lines += [f"| {head} | unit |", "|---|---|---|---|"]
         lines += [row(column, entry) for column, entry in columns.items()]
         lines.append("")
     return lines
@@ -216,7 +238,25 @@ def run_everything(folder: Path) -> list[Path]:
         outs.append(folder / name)
         must(main([bids, str(outs[-1]), "participant", *words, "-w", str(folder / f"work-{name}"), *common]))
     must(main([bids, str(folder / "all"), "group"]))
+    outs.append(folder / "networks")
+    network, features = toy_networks(folder)
+    faces = str(folder / "faces")
+    must(tools(["simulate", faces, *SMALL, "--participants", "1", "--generator", "pggan", "--weights", network]))
+    drawn = ["--generator", "pggan", "--weights", network, "--feature-weights", *features]
+    must(main([faces, str(outs[-1]), "participant", *drawn, "-w", str(folder / "work-networks"), *common]))
     return outs
+
+
+def toy_networks(folder: Path) -> tuple[str, list[str]]:
+    """Write a small random PGGAN, whose directions have a closed form, and two feature networks; return the files."""
+    sys.path.append(str(TESTS))
+    import feature_files
+    import pggan_files
+
+    arrays = pggan_files.random_arrays(seed=8, channels=(6, 5, 4, 3), latents=12)
+    network = pggan_files.write_mxnet(folder / "generator.params", pggan_files.mxnet_names(arrays, "child"))
+    features = [feature_files.thin_file(name, folder / "features") for name in ("vggface2", "alexnet")]
+    return str(network), list(map(str, features))
 
 
 def main() -> int:
