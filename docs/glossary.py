@@ -43,6 +43,8 @@ PLAIN = {
     r"sub-<label>\.html": "The participant's report: one file, nothing else is needed to read it.",
     r"group\.html": "The group's report.",
     r"logs/CITATION\.(md|bib|html|tex)": "Methods text of what ran, with its references, to copy.",
+    r"logs/group_CITATION\.(md|bib)": "The same, and how the participants were taken together.",
+    r"logs/group_figures\.txt": "The group's figures and their SHA-256, so that a later run deletes what it replaces.",
     r"logs/sub-<label>/<run>\.log": "Every message of a run, with times and memory.",
     r"logs/sub-<label>/<run>_config\.toml": "All options of that run; give it back with `--config`.",
     r"logs/sub-<label>/files\.txt": "What was published, so that a later run can delete what it replaces.",

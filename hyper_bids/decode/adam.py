@@ -17,6 +17,7 @@ import numpy as np
 from hyper_bids.decode.dense import Loss, Schedule, SquaredError, Trained, WeightedSum, train
 from hyper_bids.decode.layer_loss import DifferentiableGenerator, LayerLoss, exact_convolutions
 from hyper_bids.decode.linear import LinearDecoder, checked
+from hyper_bids.devices import checked_device
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.seeds import generator
 
@@ -159,9 +160,11 @@ class Adam(LinearDecoder):
             Numbers of rows differ, values are not finite, there are too few trials or groups, training diverged,
             or the generator does not fit.
         """
+        import torch
+
         self._check_parameters()
         X, Z = checked(X, Z, np.float32)
-        device = torch_device(self.device)
+        device = torch.device(checked_device(self.device))
         training, held, self.held_out_, self.inner_folds_ = self._split(groups, len(X))
         scaling = latent_scaling(Z, self.scale_latents)
         responses = _tensor(X, device)
@@ -282,27 +285,6 @@ def hold_out(
         )
     held_names = tuple(str(name) for name in names[np.sort(chosen)])
     return np.flatnonzero(~is_held), np.flatnonzero(is_held), held_names, f"{n_held} of {len(names)} {kind} held out"
-
-
-def torch_device(name: str) -> torch.device:
-    """Return the device of that name.
-
-    Raises
-    ------
-    UsageError
-        No such device.
-    """
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"Unknown device {name!r}: cpu, cuda or cuda:N.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"Unknown device {name!r}: cpu, cuda or cuda:N.")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: PyTorch finds no CUDA device here. Use --device cpu.")
-    return device
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:

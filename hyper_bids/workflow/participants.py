@@ -11,6 +11,7 @@ from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
 from hyper_bids.derivatives.tree import publish
 from hyper_bids.derivatives.write import remove_unfinished, write_text
+from hyper_bids.devices import checked_device
 from hyper_bids.errors import HyperError, Locked, OutputNotWritable, UsageError, listing
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.task import TaskInput
@@ -302,17 +303,9 @@ def read_plugin(execution: Execution) -> tuple[str | None, dict[str, object]]:
 
 def choose_device(wanted: str) -> str:
     """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is a working one."""
-    if wanted == "cpu":
-        return "cpu"
-    if not os.path.exists("/proc/driver/nvidia") and wanted == "auto":
+    if wanted == "auto" and not os.path.exists("/proc/driver/nvidia"):
         return "cpu"  # spares the import of torch where no driver is loaded
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise UsageError("--device cuda: torch finds no CUDA device here. Use --device auto or cpu.")
-    return "cpu"
+    return checked_device(wanted)
 
 
 def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> None:
