@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     MissingFiles, InconsistentInput
-        As `read_rows`; also where a column is there twice.
+        As `read_rows`; also where a column is there twice, or other signs than tabs separate them.
     """
     header, *rows = read_rows(path)
     _check_header(path, header)
@@ -100,6 +101,11 @@ def read_numbers(path: Path, first: str) -> pd.DataFrame:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) == 1 and len(re.split(r"[\s,;]+", header[0])) > 1:
+        raise InconsistentInput(
+            f"{path}: no tab in its first line, {header[0][:60]!r}. Columns of a TSV are separated by tabs, not by "
+            "spaces or commas: save it as tab-separated text."
+        )
     double = [column for column in header if header.count(column) > 1]
     if double:
         raise InconsistentInput(f"{path}: the column {double[0]!r} is there twice.")

@@ -171,15 +171,7 @@ def _read_events(check: TaskCheck, recordings: Sequence[Recording]) -> pd.DataFr
             tables.append(read_events(recording.events))
         except HyperError as error:
             check.met(error)
-            if not _has_tabs(recording.events):
-                words = "no tab in its first line. Columns of a TSV are separated by tabs, not by spaces or commas"
-                check.say("note", f"{recording.events.name}: {words}")
     return pd.concat(tables, ignore_index=True) if tables else None
-
-
-def _has_tabs(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"\t" in file.readline(10_000)
 
 
 def _describe_events(check: TaskCheck, events: pd.DataFrame) -> None:
