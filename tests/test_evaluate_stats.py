@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from hyper_bids.data import Latents
-from hyper_bids.errors import InconsistentInput
+from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.evaluate import METRICS
 from hyper_bids.evaluate.attributes import attribute_correlations, attribute_scores, partial_correlation
 from hyper_bids.evaluate.baselines import baseline_scores, random_latents, random_prediction_p
@@ -19,7 +19,7 @@ from hyper_bids.evaluate.decoded import Decoded
 from hyper_bids.evaluate.latent import latent_dimension_correlation
 from hyper_bids.evaluate.nulls import permutation_draws, permutation_p, stimulus_permutations
 from hyper_bids.evaluate.refits import mean_per_stimulus, refit_statistics, row_scores
-from hyper_bids.evaluate.stats import Refits, participant_stats
+from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
 
 
 def test_few_stimuli_are_enumerated_and_many_are_sampled(rng):
@@ -229,3 +229,14 @@ def test_attributes_of_what_is_left_out_are_tested_by_refits_not_by_t(rng):
     assert table.loc["attribute_age", "mean"] == pytest.approx(
         np.corrcoef(whole, candidates.values @ direction)[0, 1], abs=1e-9
     )
+
+
+def test_nulls_that_are_kept_are_those_that_would_be_drawn(rng):
+    names = tuple("abcdefg")
+    decoded = Decoded(rng.normal(size=(7, 5)), names, Latents(rng.normal(size=(7, 5)), names, "z"))
+    nulls = null_distributions(decoded, seed=3, n_permutations=50)
+    pd.testing.assert_frame_equal(
+        participant_stats(decoded, seed=3, nulls=nulls), participant_stats(decoded, seed=3, n_permutations=50)
+    )
+    with pytest.raises(UsageError, match="not both"):
+        participant_stats(decoded, nulls=nulls, refits=Refits())

@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from hyper_bids.decode.products import gram, project, responses_array, training_arrays, voxel_blocks
-from hyper_bids.decode.ridge import _Decomposition, inner_folds
+from hyper_bids.decode.ridge import Decomposition, inner_folds
 from hyper_bids.errors import InconsistentInput
 
 ALPHAS = tuple(10.0**k for k in range(-2, 8))
@@ -97,7 +97,7 @@ class MAP(RegressorMixin, BaseEstimator):
             Numbers of rows differ, values are not finite, or there is one trial only.
         """
         X, Z = training_arrays(X, Z)
-        latents = _Decomposition(Z, standardize=True)
+        latents = Decomposition(Z, standardize=True)
         self.latent_mean_ = latents.mean
         self.latent_scale_ = np.where(np.isinf(latents.scale), 0.0, latents.scale)
         self.constant_latents_ = np.flatnonzero(self.latent_scale_ == 0)
@@ -112,7 +112,7 @@ class MAP(RegressorMixin, BaseEstimator):
         self._systems = {1: self._made(1)}
         return self
 
-    def _model(self, n_trials: int, latents: _Decomposition) -> tuple[tuple[str, ...], bool]:
+    def _model(self, n_trials: int, latents: Decomposition) -> tuple[tuple[str, ...], bool]:
         """Decide between least squares and ridge; return notices and whether it is ridge."""
         dof = n_trials - 1 - len(latents.squares)
         needed = max(FEWEST_DOF, DOF_SHARE * n_trials)
@@ -128,7 +128,7 @@ class MAP(RegressorMixin, BaseEstimator):
             f"noise of trials ({why}).",
         ), True
 
-    def _fit_voxels(self, X: np.ndarray, latents: _Decomposition, labels: np.ndarray | None) -> None:
+    def _fit_voxels(self, X: np.ndarray, latents: Decomposition, labels: np.ndarray | None) -> None:
         n_voxels, rank = X.shape[1], len(latents.squares)
         self.n_features_in_ = n_voxels
         self.response_mean_, self.whitener_ = np.empty(n_voxels), np.empty(n_voxels)
@@ -265,7 +265,7 @@ def _standardised(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return Y, mean, sd
 
 
-def _least_squares(latents: _Decomposition, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _least_squares(latents: Decomposition, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights of Y on the latents' axes ``(rank, n_voxels)``, and the mean squared residual."""
     coordinates = latents.U.T @ Y
     explained = np.einsum("rk,rk->k", coordinates, coordinates)
@@ -273,7 +273,7 @@ def _least_squares(latents: _Decomposition, Y: np.ndarray) -> tuple[np.ndarray, 
     return coordinates / np.sqrt(latents.squares)[:, None], noise
 
 
-def _ridge(latents: _Decomposition, Y: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ridge(latents: Decomposition, Y: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights with a penalty per voxel, mean squared leave-one-out residual, and which of it is noise of trials.
 
     The rest of a leave-one-out residual is the error of the weights, the same for every repeat.

@@ -61,7 +61,7 @@ class Ridge(RegressorMixin, BaseEstimator):
             Numbers of rows differ, values are not finite, or there is one trial only.
         """
         X, Z = _checked(X, Z)
-        decomposition = _Decomposition(X, self.standardize)
+        decomposition = Decomposition(X, self.standardize)
         self.inner_folds_, labels = inner_folds(groups, len(X))
         self.alpha_ = decomposition.choose(Z, labels, tuple(self.alphas), self.shared)
         self.intercept_ = Z.mean(axis=0)
@@ -96,7 +96,7 @@ class Ridge(RegressorMixin, BaseEstimator):
         """
         Z = np.asarray(Z, dtype=np.float64)
         X, _ = _checked(X, Z[rows[0]])
-        decomposition = _Decomposition(X, self.standardize)
+        decomposition = Decomposition(X, self.standardize)
         _, labels = inner_folds(groups, len(X))
         test = decomposition.project(np.asarray(X_test, dtype=np.float64))
         n_latents = Z.shape[1]
@@ -112,7 +112,7 @@ class Ridge(RegressorMixin, BaseEstimator):
         return out
 
     def _refitted_alphas(
-        self, decomposition: _Decomposition, Z: np.ndarray, rows: np.ndarray, labels: np.ndarray, step: int
+        self, decomposition: Decomposition, Z: np.ndarray, rows: np.ndarray, labels: np.ndarray, step: int
     ) -> np.ndarray:
         """Penalty of every set and latent, ``(n_sets, n_latents)``: one product per penalty and block of sets."""
         n_sets, n_latents = len(rows), Z.shape[1]
@@ -161,7 +161,7 @@ def _checked(X: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X, Z
 
 
-class _Decomposition:
+class Decomposition:
     """Thin ``U`` and ``s^2`` of the centred training responses, whichever side is smaller."""
 
     def __init__(self, X: np.ndarray, standardize: bool) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.data import Latents
+from hyper_bids.errors import UsageError
 from hyper_bids.evaluate.attributes import attribute_correlations, attribute_scores
 from hyper_bids.evaluate.baselines import N_DRAWS, baseline_scores, random_latents
 from hyper_bids.evaluate.decoded import Compared, Decoded
@@ -354,7 +355,12 @@ def participant_stats(
         Root seed of permutations, bootstrap and random latents.
     n_permutations : for a fixed split; all n! are enumerated where they are not more
     n_bootstrap : bootstrap samples of stimuli
-    nulls : of `null_distributions` with the same arguments, where the caller keeps them; drawn here otherwise
+    nulls : of `null_distributions`, where the caller keeps them; then no ``refits``, and ``n_permutations`` is not used
+
+    Raises
+    ------
+    UsageError
+        Both ``nulls`` and ``refits`` are given.
 
     Returns
     -------
@@ -367,6 +373,8 @@ def participant_stats(
 
     references = references or References()
     reasons = missing_reasons(decoded)
+    if nulls is not None and refits is not None:
+        raise UsageError("participant_stats takes nulls, or the refits to make them of, not both.")
     if nulls is None:
         nulls = null_distributions(decoded, refits=refits, seed=seed, n_permutations=n_permutations)
     refitted = "cross-validated, which needs refits with permuted stimuli"
