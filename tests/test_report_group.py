@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
 from test_report import group_table
 
 from hyper_bids.derivatives.write import write_json
+from hyper_bids.errors import MissingFiles
 from hyper_bids.report.bibliography import cite_key
 from hyper_bids.report.citations import REFERENCES
 from hyper_bids.report.group import write_group_report
@@ -59,7 +61,8 @@ def test_group_methods_stand_behind_the_participants_and_follow_what_was_done(tm
     (tmp_path / "logs" / "CITATION.md").write_text(PARTICIPANT)
     (tmp_path / "logs" / "CITATION.bib").write_text("@article{hoerl1970,\n  title = {{Ridge}},\n}\n")
     table = {**NAMES, "covariates": pd.DataFrame({"covariate": ["complexity", "valence"]})}
-    made = write_group_methods(tmp_path, ["sub-01", "sub-02"], [table], [comparison("ridge", "map", "ols")])
+    people = {"faces, ridge": ["sub-01", "sub-02"], "faces, map": ["sub-01", "sub-02"]}
+    made = write_group_methods(tmp_path, people, [table], [comparison("ridge", "map", "ols")])
     assert [title for title, _ in made.paragraphs] == ["Data", "Group"]
     said = made.paragraphs[1][1]
     assert "sub-01, sub-02" in said and "complexity, valence" in said and "Friedman" in said
@@ -69,16 +72,37 @@ def test_group_methods_stand_behind_the_participants_and_follow_what_was_done(tm
     assert (tmp_path / "logs/group_CITATION.md").read_text() == made.markdown
     assert (tmp_path / "logs/group_CITATION.bib").read_text() == made.bibtex
     assert (tmp_path / "logs/CITATION.md").read_text() == PARTICIPANT  # the participants' own, which their runs write
-    alone = write_group_methods(tmp_path, ["sub-01"], [{**NAMES}], [])
+    alone = write_group_methods(tmp_path, {"faces, ridge": ["sub-01"]}, [{**NAMES}], [])
     assert alone.bibliography == [REFERENCES["ridge"]] and "Friedman" not in alone.markdown + alone.bibtex
 
 
 def test_group_paragraph_without_participants_text():
     made = [comparison("ridge", "map"), {**comparison("a", "b"), "table": NO_ROWS}]
-    text = group_text(["sub-01", "sub-02"], [], made)
+    text = group_text({"faces": ["sub-01", "sub-02"]}, [], made)
     whole = with_group("# Methods\n", text)
     assert whole.count("**Group.**") == 1 and "sign test" in whole and "a, b" not in whole
     assert with_entries("", text.used).count("@article") == len(text.used)
+
+
+def test_results_of_different_people_and_models_are_told_apart():
+    people = {"faces, ridge": ["sub-01"], "faces, ols": ["sub-02"], "faces, map": ["sub-01"]}
+    differing = {"trial models": {"lsa": ["sub-01"], "lss": ["sub-02", "sub-03"]}}
+    ((_, sentences),) = group_text(people, [{**NAMES, "differing": differing}], []).paragraphs
+    assert sentences[:2] == [
+        "The results faces, ridge; faces, map are of one participant (sub-01).",
+        "The results faces, ols are of one participant (sub-02).",
+    ]
+    assert "different trial models (lsa: sub-01; lss: sub-02, sub-03)" in sentences[2]
+    assert "Stouffer" not in " ".join(sentences)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+def test_a_damaged_audit_is_named(tmp_path, content):
+    put_audit(tmp_path, "sub-01", Overlap="PASS")
+    (path,) = tmp_path.glob("sub-01/func/*_audit.json")
+    path.write_text(content)
+    with pytest.raises(MissingFiles, match=r"_audit\.json is damaged .* run that participant again"):
+        read_audits(tmp_path, NAMES, ["sub-01"])
 
 
 def test_the_page_shows_audits_methods_and_provenance(tmp_path):

@@ -97,8 +97,9 @@ def write_group_report(
     output : the output dataset; reconstructions, ``recon.tsv`` and ``audit.json`` are read from it
     tables : one per task, space, model and latent space: ``task``, ``space``, ``resolution``, ``model``,
         ``desc``, ``metrics`` (groupmetrics), ``stats`` (groupstats), ``notices``; where there are,
-        ``words`` (what so many participants can show), ``covariates`` (groupcovariates) and ``provenance``
-        (entries of the participants' sidecars that say what made them)
+        ``words`` (what so many participants can show), ``covariates`` (groupcovariates), ``provenance``
+        (entries of the participants' sidecars that say what made them) and ``differing`` (what -> value ->
+        participants, of entries that should be the same)
     comparisons : one per set of decoders or latent spaces: the names, ``what``, ``models``, ``table``
         (groupcomparison), ``words``, ``notices``
     other_tasks : with results that were not asked for: figures of an earlier run about them stay, all others that
@@ -133,7 +134,7 @@ def write_group_report(
         notices=notices,
         raw=str(raw or "unknown"),
         people=listing(people, MANY),
-        methods_of=write_group_methods(output, people, tables, comparisons),
+        methods_of=write_group_methods(output, {part.title: part.people for part in parts}, tables, comparisons),
     )
     return write_text(output / "group.html", html)
 

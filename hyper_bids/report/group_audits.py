@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.errors import listing
 from hyper_bids.report.audits import LIGHTS, AuditItem, audit_items
+from hyper_bids.report.read import read_json
 
 NAMED = 6
 """Participants that a sentence names; of the others it gives the number."""
@@ -40,14 +40,19 @@ def read_audits(output: Path, table: Mapping[str, Any], people: Sequence[str]) -
     output : the output dataset
     table : names of the result: ``task``, ``space``, ``resolution``, ``model``, ``desc``
     people : participants, with or without ``sub-``
+
+    Raises
+    ------
+    MissingFiles
+        An audit is damaged.
     """
     found = {}
     for who in people:
         bare = who.removeprefix("sub-")
         scope = Scope(bare, table["task"], table["space"] or None, table["resolution"] or None)
-        path = output / scope.name("audit", ".json", model=table["model"], desc=table["desc"])
-        if path.is_file():
-            found[f"sub-{bare}"] = audit_items(json.loads(path.read_text(encoding="utf-8")))
+        content = read_json(output / scope.name("audit", ".json", model=table["model"], desc=table["desc"]))
+        if content:
+            found[f"sub-{bare}"] = audit_items(content)
     return found
 
 

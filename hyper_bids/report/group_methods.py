@@ -38,14 +38,17 @@ class GroupMethods:
 
 
 def write_group_methods(
-    output: Path, people: Sequence[str], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+    output: Path,
+    people: Mapping[str, Sequence[str]],
+    tables: Sequence[Mapping[str, Any]],
+    comparisons: Sequence[Mapping[str, Any]],
 ) -> GroupMethods:
     """Write ``logs/group_CITATION.md`` and ``.bib``: what the participants' runs wrote, and the group's part of it.
 
     Parameters
     ----------
     output : the output dataset; ``logs/CITATION.md`` and ``.bib`` are read from it
-    people : participants of any result, ``sub-<label>``
+    people : result -> its participants, ``sub-<label>``
     tables, comparisons : as in `hyper_bids.report.group.write_group_report`
     """
     text = group_text(people, tables, comparisons)
@@ -67,15 +70,14 @@ def _entries(references: str) -> list[str]:
 
 
 def group_text(
-    people: Sequence[str], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
+    people: Mapping[str, Sequence[str]], tables: Sequence[Mapping[str, Any]], comparisons: Sequence[Mapping[str, Any]]
 ) -> Text:
     """Write the paragraph on the group: who, how p and intervals are made, and what else was tested."""
     text = Text()
-    n = f"{len(people)} participant{'s' if len(people) != 1 else ''}"
-    sentences = [f"Results of {n} ({listing(people, NAMED)}) were taken together."]
-    if len(people) > 1:
+    sentences = [*_who(people), *dict.fromkeys(_differing(table) for table in tables)]
+    if max(map(len, people.values()), default=0) > 1:
         sentences += [
-            "p-values of metrics combine the participants' own one-sided p by Stouffer's method "
+            "Over participants, p-values of metrics combine the participants' own one-sided p by Stouffer's method "
             f"{text.cite('whitlock')}, those of attributes their two-sided p with the sign of the effect: they say "
             "whether these participants' predictions carry information, not how many people's would.",
             "95 % intervals of means take participants and stimuli as samples where all were tested on the same "
@@ -94,6 +96,32 @@ def group_text(
     sentences += [_comparison(text, made) for made in comparisons if len(made["table"])]
     text.add(TITLE, sentences)
     return text
+
+
+def _who(people: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say whose results were taken together: once, where all results have the same participants."""
+    sets = dict.fromkeys(tuple(who) for who in people.values())
+    sentences = []
+    for who in sets:
+        results = "; ".join(title for title, others in people.items() if tuple(others) == who)
+        whose = f"The results {results}" if len(sets) > 1 else "All results"
+        n = f"{len(who)} participants" if len(who) > 1 else "one participant"
+        sentences.append(f"{whose} are of {n} ({listing(who, NAMED)}).")
+    return sentences
+
+
+def _differing(table: Mapping[str, Any]) -> str:
+    """Say in what the participants' processing differs, which the paragraphs before do not know."""
+    parts = [
+        f"{what} ({'; '.join(f'{value}: {listing(who, NAMED)}' for value, who in values.items())})"
+        for what, values in table.get("differing", {}).items()
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Participants were processed with different {' and '.join(parts)}; the paragraphs before this one are those "
+        "of the run that wrote them."
+    )
 
 
 def _covariates(table: Mapping[str, Any]) -> Sequence[Any]:

@@ -128,7 +128,8 @@ def _reliability(
         "ceiling, the share of the variance of mean responses that differences between stimuli can explain "
         f"{text.cite('shrout')}.",
         f"Of the voxels decoded from, as in {text.name('hyper')}: with one repetition left out at a time, logistic "
-        "regression was trained on 3 to 11 of the other repetitions, as single responses, to name the stimulus; its "
+        "regression was trained on 3 to 11 of the other repetitions (at most as many as there are), as single "
+        "responses, to name the stimulus; its "
         "penalty was chosen by cross-validation within them.",
         "What noise allows decoded latents to correlate with the true ones is the square root of the reliability of "
         "the predictions from halves of the test repeats, stepped up likewise.",

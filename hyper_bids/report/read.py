@@ -44,9 +44,23 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of the output; {} where it is not there."""
+    """Read a JSON object of the output; {} where it is not there.
+
+    Raises
+    ------
+    MissingFiles
+        It is damaged.
+    """
     path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise MissingFiles(f"{path} is damaged ({error}); run that participant again.") from error
+    if not isinstance(found, dict):
+        raise MissingFiles(f"{path} is damaged (no JSON object); run that participant again.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _write_results(output: Path, result: Results, seed: int) -> dict[str, Any]:
     return {
         **_names(result.key), "metrics": combined.astype({"participant_id": object, "stimulus_id": object}),
         "stats": tested, "notices": result.notices, "words": words,
-        "covariates": covariates,
+        "covariates": covariates, "differing": result.differing,
         "provenance": {
             "Version of the participants' runs": result.joined("SoftwareVersion"),
             "Settings digest": stamp.settings, "Random seed": seed,

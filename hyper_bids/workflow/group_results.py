@@ -80,6 +80,12 @@ class Results:
         whole = group_metrics(self.metrics)
         return whole.astype(dict.fromkeys(("participant_id", "stimulus_id"), "category"))
 
+    @property
+    def differing(self) -> dict[str, dict[str, list[str]]]:
+        """What should be the same in all participants and is not -> value -> participants."""
+        found = {what.partition(" (")[0]: _by_value(self, name) for name, what in (*MUST_AGREE, *SHOULD_AGREE)}
+        return {what: values for what, values in found.items() if len(values) > 1}
+
     def joined(self, name: str) -> str:
         """The different values of a sidecar's entry, joined."""
         return "+".join(sorted({str(sidecar.get(name, "")) for sidecar in self.sidecars.values()}))
