@@ -253,3 +253,50 @@ def test_many_participants_are_quick_and_drawn_as_a_distribution(tmp_path, rng):
     assert time.perf_counter() - start < 40  # takes about 4 s; the bound only catches a change of order
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**21  # kB
     assert "mean; the group&#39;s 95 % interval is shaded" in (out / "group.html").read_text()
+
+
+def test_decoders_of_other_responses_are_not_compared(tmp_path, rng, capsys):
+    """A decoder that was added later with another GLM or other voxels differs in more than the decoder."""
+    out = tmp_path / "out"
+    study(out, rng, people=4, models=("ridge", "ols"))
+    for path in out.glob("sub-0[12]/func/*_metrics.json"):
+        other = "sub-01" in path.name and "ols" in path.name
+        write_json(path, {**json.loads(path.read_text()), "SettingsBeforeDecoder": "lsa" if other else "lss"})
+    assert group(out) == 0
+    page = (out / "group.html").read_text()
+    assert "The decoders of 1 participants were run with different settings" in page and "compared: sub-01." in page
+    (path,) = out.glob("*_groupcomparison.tsv")
+    assert set(load_table(path).query("kind == 'mean'")["n"]) == {3}
+
+
+def test_no_group_interval_leaves_what_the_metric_can_be(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=2, models=("ridge", "ols"))
+    for who, shift in (("01", 0.55), ("02", 0.8)):
+        publish(out, who, "ridge", np.clip(rng.normal(shift, 0.3, (18, 3)), 0, 1))
+        publish(out, who, "ols", np.clip(rng.normal(shift, 0.3, (18, 3)), 0, 1))
+    assert group(out) == 0
+    (path,) = out.glob("*_model-ridge_*_groupstats.tsv")
+    rows = load_table(path).query("participant_id == 'group' and metric == 'pairwise_accuracy'")
+    assert rows["ci_low"].item() >= 0 and rows["ci_high"].item() == 1.0
+    (path,) = out.glob("*_groupcomparison.tsv")
+    means = load_table(path).query("kind == 'mean' and metric == 'pairwise_accuracy'")
+    assert (means["ci_high"] <= 1).all() and (means["ci_low"] >= 0).all()
+
+
+def test_a_metric_without_its_test_is_a_damaged_file(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=3, models=("ridge",))
+    (path,) = out.glob("sub-02/func/*_stats.tsv")
+    path.write_text("\n".join(path.read_text().split("\n")[:2]) + "\n")
+    with pytest.raises(MissingFiles, match=r"sub-02_.*_stats\.tsv is not complete: ssim, pairwise_accuracy"):
+        group(out)
+
+
+def test_participants_without_an_audit_are_named(tmp_path, rng):
+    out = tmp_path / "out"
+    study(out, rng, people=2, models=("ridge",))
+    (path,) = out.glob("sub-02/func/*_metrics.tsv")
+    write_json(path.with_name(path.name.replace("metrics.tsv", "audit.json")), {"Overlap": {"Status": "PASS"}})
+    assert group(out) == 0
+    assert "1 of 2 participants have no audit: sub-01." in (out / "group.html").read_text()

@@ -21,11 +21,12 @@ from hyper_bids.report.citations import REFERENCES
 from hyper_bids.report.group import write_group_report
 from hyper_bids.report.group_audits import audit_notices, check_rows, read_audits
 from hyper_bids.report.group_methods import group_text, with_entries, with_group, write_group_methods
+from hyper_bids.report.methods import LEAD
 
 NAMES = {"task": "faces", "space": None, "resolution": None, "model": "ridge", "desc": "z"}
 NO_ROWS = pd.DataFrame({"metric": []})
 PARTICIPANT = (
-    "# Methods\n\nWritten by hyper.\n\n**Data.** BOLD images (Hoerl & Kennard 1970).\n\n## References\n\n"
+    f"# Methods\n\n{LEAD}\n\n**Data.** BOLD images (Hoerl & Kennard 1970).\n\nWritten by hand.\n\n## References\n\n"
     f"1. {REFERENCES['ridge']}\n"
 )
 
@@ -63,8 +64,9 @@ def test_group_methods_stand_behind_the_participants_and_follow_what_was_done(tm
     table = {**NAMES, "covariates": pd.DataFrame({"covariate": ["complexity", "valence"]})}
     people = {"faces, ridge": ["sub-01", "sub-02"], "faces, map": ["sub-01", "sub-02"]}
     made = write_group_methods(tmp_path, people, [table], [comparison("ridge", "map", "ols")])
-    assert [title for title, _ in made.paragraphs] == ["Data", "Group"]
-    said = made.paragraphs[1][1]
+    assert [title for title, _ in made.paragraphs] == ["Data", "", "Group"]
+    assert made.paragraphs[1][1] == "Written by hand."
+    said = made.paragraphs[2][1]
     assert "sub-01, sub-02" in said and "complexity, valence" in said and "Friedman" in said
     assert "ridge, map, ols" in said
     for key in ("ridge", "whitlock", "cornfield", "fdr", "friedman", "holm"):

@@ -20,6 +20,7 @@ import numpy as np
 from hyper_bids.errors import InconsistentInput
 from hyper_bids.evaluate.confidence import percentiles, resample_counts
 from hyper_bids.evaluate.intervals import participants_interval
+from hyper_bids.evaluate.metrics import within_limits
 from hyper_bids.evaluate.refits import nan_mean
 from hyper_bids.evaluate.stats import NAN, NOT_TESTED, STATS_COLUMNS
 from hyper_bids.seeds import generator
@@ -143,7 +144,7 @@ def _interval(means: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int, 
     shared = bool(series) and all(s.index.equals(series[0].index) for s in series)
     rng = generator(seed, "evaluate", "group bootstrap", metric)
     values = [s.to_numpy(float) for s in series]
-    return participants_interval(values, shared, n_bootstrap, rng) if values else (NAN, NAN)
+    return within_limits(metric, participants_interval(values, shared, n_bootstrap, rng)) if values else (NAN, NAN)
 
 
 def _group_row(

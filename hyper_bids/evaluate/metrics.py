@@ -23,6 +23,8 @@ class BuiltinMetric:
         Every prediction against every true one.
     is_similarity : bool
         Whether it has a value for a zero and for a random prediction.
+    limits : (low, high)
+        Values that it can have; no interval goes beyond.
     """
 
     name: str
@@ -34,6 +36,7 @@ class BuiltinMetric:
     is_similarity: bool = True
     higher_is_better: bool = True
     units: str = "arbitrary"
+    limits: tuple[float, float] = (0.0, 1.0)
 
     def __call__(self, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Return ``(n,)`` from two aligned arrays of n rows."""
@@ -71,6 +74,7 @@ _BUILT_IN = (
         "latent",
         latent.latent_correlation,
         latent.latent_correlation_matrix,
+        limits=(-1.0, 1.0),
     ),
     BuiltinMetric(
         "latent_cosine",
@@ -79,6 +83,7 @@ _BUILT_IN = (
         "latent",
         latent.latent_cosine,
         latent.latent_cosine_matrix,
+        limits=(-1.0, 1.0),
     ),
     BuiltinMetric(
         "feature_similarity",
@@ -104,6 +109,7 @@ _BUILT_IN = (
         "image",
         image.pixel_correlation,
         image.pixel_correlation_matrix,
+        limits=(-1.0, 1.0),
     ),
     BuiltinMetric(
         "ssim",
@@ -113,6 +119,7 @@ _BUILT_IN = (
         "image",
         image.ssim,
         image.ssim_matrix,
+        limits=(-1.0, 1.0),
     ),
     BuiltinMetric(
         "pairwise_accuracy",
@@ -139,3 +146,15 @@ _BUILT_IN = (
 
 METRICS: dict[str, BuiltinMetric] = {metric.name: metric for metric in _BUILT_IN}
 """Name -> metric, in the order of the columns of metrics.tsv."""
+
+
+def within_limits(metric: str, interval: tuple[float, float]) -> tuple[float, float]:
+    """Return an interval without values that the metric cannot have; of an unknown metric, as it is.
+
+    >>> within_limits("pairwise_accuracy", (0.85, 1.13)), within_limits("another", (0.85, 1.13))
+    ((0.85, 1.0), (0.85, 1.13))
+    """
+    if metric not in METRICS:
+        return interval
+    low, high = (float(np.clip(value, *METRICS[metric].limits)) for value in interval)
+    return low, high

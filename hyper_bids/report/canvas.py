@@ -27,6 +27,7 @@ BESIDE = 512
 STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
     "font.size": 9.0,
+    "text.parse_math": False,  # names of stimuli are text, whatever signs they have
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

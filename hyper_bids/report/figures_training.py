@@ -43,11 +43,13 @@ def loss_figure(curves: Sequence[np.ndarray], best_epochs: Sequence[int | None])
         if values.size and values.min() > 0 and values.max() > LOG_LOSS * values.min():
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
         else:
             axes.set_ylim(bottom=0)
         if max(len(curve) for curve in curves) > LOG_EPOCHS:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss (in the units of the fit)")
         axes.grid(color="#eef0f3")

@@ -195,9 +195,17 @@ def _part(
         covariates=covariate_table(table.get("covariates")),
         people=[f"sub-{who.removeprefix('sub-')}" for who in people],
         checks=check_rows(audits),
-        warnings=list(audit_notices(audits)),
+        warnings=[*audit_notices(audits), *_without_audit(people, audits)],
         provenance=table.get("provenance", {}),
     )
+
+
+def _without_audit(people: Sequence[str], audits: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name participants whose results nobody looked at."""
+    lost = [name for who in people if (name := f"sub-{who.removeprefix('sub-')}") not in audits]
+    if not lost:
+        return []
+    return [("WARN", f"{len(lost)} of {len(people)} participants have no audit: {listing(lost, MANY)}.")]
 
 
 def _with_floors(together: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

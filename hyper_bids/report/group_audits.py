@@ -9,7 +9,7 @@ from typing import Any
 
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.errors import listing
-from hyper_bids.report.audits import LIGHTS, AuditItem, audit_items
+from hyper_bids.report.audits import LIGHTS, TITLES, AuditItem, audit_items
 from hyper_bids.report.read import read_json
 
 NAMED = 6
@@ -65,7 +65,7 @@ def check_rows(audits: Mapping[str, Sequence[AuditItem]]) -> list[CheckRow]:
 
 
 def audit_notices(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[str, str]]:
-    """Yield (status, sentence) for every check that failed or warns in somebody, failures first."""
+    """Yield (status, sentence) for every check that failed or warns in somebody: failures first, then leaks."""
     checks = _by_check(audits)
     for status in ("FAIL", "WARN"):
         for items in checks.values():
@@ -80,7 +80,8 @@ def _by_check(audits: Mapping[str, Sequence[AuditItem]]) -> dict[str, dict[str, 
     for who, items in audits.items():
         for item in items:
             checks.setdefault(item.title, {})[who] = item
-    return checks
+    order = {title: place for place, title in enumerate(TITLES.values())}
+    return {title: checks[title] for title in sorted(checks, key=lambda title: order.get(title, len(order)))}
 
 
 def _row(title: str, items: Mapping[str, AuditItem]) -> CheckRow:

@@ -12,10 +12,12 @@ from hyper_bids.derivatives.write import write_text
 from hyper_bids.errors import listing
 from hyper_bids.report.bibliography import bibtex, cite_key
 from hyper_bids.report.citations import REFERENCES, Text
+from hyper_bids.report.methods import LEAD
 
 TITLE = "Group"
 HEADING = "## References"
-PARAGRAPH = re.compile(r"\*\*(.+?)\.\*\* (.+)")
+PARAGRAPH = re.compile(r"(?:\*\*(.+?)\.\*\* )?(.+)", re.DOTALL)
+"""A paragraph with its title; one that somebody wrote into the file may have none."""
 NAMED = 12
 """Participants that the text names."""
 
@@ -57,7 +59,9 @@ def write_group_methods(
     write_text(output / "logs" / "group_CITATION.md", markdown)
     write_text(output / "logs" / "group_CITATION.bib", entries)
     body, _, references = markdown.partition(HEADING)
-    return GroupMethods(PARAGRAPH.findall(body), _entries(references), markdown, entries)
+    parts = [part.strip() for part in body.split("\n\n") if part.strip() and not part.startswith("#")]
+    found = [PARAGRAPH.fullmatch(part).groups("") for part in parts if part != LEAD]
+    return GroupMethods(found, _entries(references), markdown, entries)
 
 
 def _read(path: Path) -> str:

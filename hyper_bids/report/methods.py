@@ -16,6 +16,9 @@ from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC, modes_of, res
 
 __all__ = ["REFERENCES", "SHORT", "methods_bibtex", "methods_parts", "methods_text"]
 
+LEAD = "Written by hyper from the settings that ran. Free to copy and to change."
+"""What the text in a file begins with."""
+
 
 def methods_parts(
     settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]], context: Mapping[str, Any]
@@ -56,7 +59,7 @@ def methods_text(settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]]
     context : as in `hyper_bids.report.participant.write_report`
     """
     paragraphs, references = methods_parts(settings, facts, context)
-    lines = ["# Methods", "", "Written by hyper from the settings that ran. Free to copy and to change.", ""]
+    lines = ["# Methods", "", LEAD, ""]
     for title, paragraph in paragraphs:
         lines += [f"**{title}.** {paragraph}", ""]
     lines += ["## References", "", *(f"{number}. {entry}" for number, entry in enumerate(references, 1)), ""]

@@ -19,7 +19,7 @@ def option(
     choices: tuple[str, ...] | None = None,
     metavar: str | None = None,
     strip: str = "",
-    identity: bool | None = None,
+    identity: bool | str | None = None,
     least: float | None = None,
 ) -> Any:
     """Declare one option.
@@ -33,7 +33,7 @@ def option(
     flags : spellings besides ``--field-name``
     choices : allowed values
     strip : prefix that users may leave in ("sub-")
-    identity : whether the value enters the digest; default: all but paths
+    identity : whether the value enters the digest; default: all but paths. ``"given"``: only whether there is one
     least : smallest value that can be meant
     """
     if identity is None:
@@ -77,8 +77,12 @@ def plain(settings: Any) -> dict[str, Any]:
 
 def identity_of(settings: Any) -> dict[str, Any]:
     """Return the values of a stage's settings that enter the digest."""
-    names = {item.name for item in fields(settings) if item.metadata.get("identity", True)}
-    return {name: value for name, value in plain(settings).items() if name in names}
+    kinds = {item.name: item.metadata.get("identity", True) for item in fields(settings)}
+    return {
+        name: value is not None if kinds[name] == "given" else value
+        for name, value in plain(settings).items()
+        if kinds[name]
+    }
 
 
 def replace(settings: Any, **changes: Any) -> Any:

@@ -79,7 +79,7 @@ class InputSettings:
         None,
         "folder of response maps that exist already (_statmap.nii.gz with a TSV; an earlier run's, or other programs' "
         "betas in that form), decoded instead of fitting a GLM",
-        kind="path",
+        kind="path", identity="given",  # their content is recorded; that no GLM was fitted is a setting
     )
     stim_key: str | None = option(
         None, "events column that names the stimulus, with an optional regular expression", metavar="COLUMN[:REGEX]"

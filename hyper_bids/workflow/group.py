@@ -114,7 +114,7 @@ def _write_results(output: Path, result: Results, seed: int) -> dict[str, Any]:
         "covariates": covariates, "differing": result.differing,
         "provenance": {
             "Version of the participants' runs": result.joined("SoftwareVersion"),
-            "Settings digest": stamp.settings, "Random seed": seed,
+            "Settings digest of the scores": stamp.settings, "Random seed": seed,
             "Digests of the input files": listing(stamp.inputs.split("+"), 12),
         },
     }  # fmt: skip

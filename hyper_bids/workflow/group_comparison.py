@@ -79,11 +79,18 @@ def _compare(key: tuple[str | None, ...], what: str, found: dict[str, Results], 
     everyone = set.intersection(*(set(result.metrics) for result in found.values()))
     everybody = set.union(*(set(result.metrics) for result in found.values()))
     notices, rows, words = [], [], ()
-    lost = sorted(everybody - everyone)
+    unlike = _decoded_from_other_responses(found, everyone) if what == "decoders" else []
+    everyone -= set(unlike)
+    if unlike:
+        notices.append(
+            f"The decoders of {len(unlike)} participants were run with different settings of the input, the GLM or the "
+            f"voxels, and are not compared: {', '.join(unlike[:20])}. Give all decoders to one command."
+        )
+    lost = sorted(everybody - everyone - set(unlike))
     if lost:
         notices.append(f"{len(lost)} participants do not have all {what} and are left out: {', '.join(lost[:20])}.")
     for metric in _shared_metrics(found, what) if everyone else []:
-        scores = _scores(found, metric)
+        scores = _scores(found, metric, everyone)
         if scores is None:
             continue
         rng = generator(seed, "group", "comparison", what, metric)
@@ -100,8 +107,17 @@ def _shared_metrics(found: dict[str, Results], what: str) -> list[str]:
     return [name for name in METRICS if name in wanted]
 
 
-def _scores(found: dict[str, Results], metric: str) -> pd.DataFrame | None:
-    """Tidy scores of participants who have the metric from all models; None where there is nobody."""
+def _decoded_from_other_responses(found: dict[str, Results], people: set[str]) -> list[str]:
+    """Participants whose decoders did not have the same responses and voxels."""
+    return [
+        who
+        for who in sorted(people)
+        if len({result.sidecars[who].get("SettingsBeforeDecoder") for result in found.values()}) > 1
+    ]
+
+
+def _scores(found: dict[str, Results], metric: str, wanted: set[str]) -> pd.DataFrame | None:
+    """Tidy scores of the wanted participants who have the metric from all models; None where there is nobody."""
     import pandas as pd
 
     known = {}
@@ -110,7 +126,7 @@ def _scores(found: dict[str, Results], metric: str) -> pd.DataFrame | None:
             return None
         table = result.stacked[["participant_id", "stimulus_id", metric]]
         known[model] = table[table[metric].notna()].rename(columns={metric: "value"})
-    people = set.intersection(*(set(table["participant_id"].unique()) for table in known.values()))
+    people = set.intersection(wanted, *(set(table["participant_id"].unique()) for table in known.values()))
     if not people:
         return None
     whole = pd.concat(list(known.values()), ignore_index=True)
@@ -120,11 +136,13 @@ def _scores(found: dict[str, Results], metric: str) -> pd.DataFrame | None:
 
 
 def _rows(metric: str, compared: Any) -> list[dict[str, Any]]:
-    rows = [
-        {"metric": metric, "kind": "mean", "model_a": row["model"], "value": row["mean"],
-         **{name: row[name] for name in ("ci_low", "ci_high", "n", "unit")}}
-        for row in compared.means.to_dict("records")
-    ]  # fmt: skip
+    from hyper_bids.evaluate.metrics import within_limits
+
+    rows = []
+    for row in compared.means.to_dict("records"):
+        low, high = within_limits(metric, (row["ci_low"], row["ci_high"]))
+        rows.append({"metric": metric, "kind": "mean", "model_a": row["model"], "value": row["mean"], "ci_low": low,
+                     "ci_high": high, "n": row["n"], "unit": row["unit"]})  # fmt: skip
     test = {name: value for name, value in compared.omnibus.row().items() if name in COLUMNS}
     rows.append({"metric": metric, "kind": "omnibus", "model_a": ALL, **test})
     for row in compared.pairs.to_dict("records"):

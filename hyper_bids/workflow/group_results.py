@@ -62,11 +62,17 @@ class Results:
         Raises
         ------
         MissingFiles
-            A table is damaged, or columns that the sidecar describes are not there.
+            A table is damaged, or columns that the sidecar describes, or rows of tests, are not there.
         """
         for name, path in sorted(self.paths.items()):
             self.metrics[name], self.sidecars[name] = read_results(path)
             self.stats[name] = read_results(sibling(path, "stats"))[0]
+            lost = _without_test(self.metrics[name], self.stats[name])
+            if lost:
+                raise MissingFiles(
+                    f"{sibling(path, 'stats')} is not complete: {listing(lost)} of {path.name} have no row. Run that "
+                    "participant again."
+                )
             beside = sibling(path, "stimuluscovariates")
             if beside.is_file():
                 self.covariates[name], sidecar = read_results(beside)
@@ -89,6 +95,14 @@ class Results:
     def joined(self, name: str) -> str:
         """The different values of a sidecar's entry, joined."""
         return "+".join(sorted({str(sidecar.get(name, "")) for sidecar in self.sidecars.values()}))
+
+
+def _without_test(metrics: pd.DataFrame, stats: pd.DataFrame) -> list[str]:
+    """Return metrics that were computed and of which stats.tsv says nothing."""
+    from hyper_bids.evaluate.metrics import METRICS
+
+    tested = set(stats["metric"].astype(str))
+    return [name for name in METRICS if name in metrics and name not in tested and metrics[name].notna().any()]
 
 
 def title_of(key: Key) -> str:

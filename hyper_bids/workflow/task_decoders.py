@@ -235,7 +235,10 @@ def _add_evaluate(branch: _Branch, extra: Mapping[str, Source]) -> None:
         params={
             **_tested(branch), **_audited(plan), "protocol": evaluate.protocol, "attributes": shared.attributes,
             "features": shared.networks, "masks": shared.masks,
-            "provenance": branch.provenance("generate", "evaluate"),
+            "provenance": {
+                **branch.provenance("generate", "evaluate"),
+                "before_decoder": plan.settings.digest("inputs", "glm", "select"),
+            },
         },
         identity={**shared.digests, **looked_at, **identity(plan.features)},
         outputs=("tree", "nulls"),

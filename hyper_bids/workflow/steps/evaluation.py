@@ -38,6 +38,9 @@ def evaluate(
     were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits. ``features``
     are the networks that were asked for, ``masks`` the files of the stimuli's background masks.
 
+    ``provenance`` has, besides, ``before_decoder``: the digest of the settings up to the voxels, by which the group
+    knows which decoders had the same responses.
+
     Outputs: ``tree`` (metrics.tsv, stats.tsv, audit.json, and the further tables) and ``nulls`` (npz: metric -> its
     null values, ``(n_permutations,)``, for the figures; a working file, not published).
     """
@@ -95,7 +98,11 @@ def evaluate(
     write_tsv(tree.path(where.name("metrics", ".tsv", **names)), metrics)
     entries = described(metrics_dictionary(metrics.columns, reasons), extractor)
     text = "scores of every test stimulus"
-    content = stamp.stamp(Description=text, TrialModel=files.load_json(decoder_facts)["trial_model"], **entries)
+    known_of = {
+        "TrialModel": files.load_json(decoder_facts)["trial_model"],
+        "SettingsBeforeDecoder": provenance["before_decoder"],
+    }
+    content = stamp.stamp(Description=text, **known_of, **entries)
     write_json(tree.path(where.name("metrics", ".json", **names)), content)
     write_tsv(tree.path(where.name("stats", ".tsv", **names)), stats)
     entries = described(stats_dictionary(stats.columns), extractor)
