@@ -80,9 +80,12 @@ def general(name: str) -> str:
 
     >>> general("sub-01/func/sub-01_task-faces_model-ridge_desc-portrait_metrics.tsv")
     'sub-<label>/func/sub-<label>_task-<label>_model-<decoder>_desc-<space>_metrics.tsv'
+    >>> general("sub-01/figures/sub-01_task-faces_chunk-2_model-ridge_desc-portrait_reconstructions.png")
+    'sub-<label>/figures/sub-<label>_task-<label>_chunk-<index>_model-<decoder>_desc-<space>_reconstructions.png'
     """
     if "figures/" in name:  # what a figure shows stands in desc-, or in its suffix
         name = re.sub(r"_stat-[0-9A-Za-z]+_", "_stat-<metric>_", re.sub(*LABELS[0], name))
+        name = re.sub(r"_chunk-[0-9]+_", "_chunk-<index>_", name)
         return re.sub(*LABELS[2], re.sub(r"_desc-[0-9A-Za-z]+_(?!figure)", "_desc-<space>_", name))
     for pattern, label in LABELS:
         name = re.sub(pattern, label, name)

@@ -11,7 +11,7 @@ import pytest
 
 from hyper_bids import settings as settings_module
 from hyper_bids.data import Images, Latents, VoxelGrid
-from hyper_bids.derivatives.names import Scope
+from hyper_bids.derivatives.names import Scope, entities_of
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_tsv, write_volume
 from hyper_bids.evaluate.decoded import Decoded, compare_images
@@ -22,6 +22,7 @@ from hyper_bids.evaluate.stats import participant_stats
 from hyper_bids.generate.images import write_png
 from hyper_bids.report.group import write_group_report
 from hyper_bids.report.participant import write_report
+from hyper_bids.report.pictures import ON_SHEET
 
 SPACE, TASK = "toyZ", "faces"
 
@@ -160,6 +161,23 @@ def test_all_stimuli_are_shown_sorted_by_score(tmp_path, rng):
     table = made["metrics"].set_index("stimulus_id")["latent_correlation"]
     assert shown == table.sort_values(ascending=False).index.tolist()
     assert len(re.findall(r'alt="reconstruction of', html)) == 11
+
+
+def test_several_sheets_are_numbered_and_are_no_stimulus(tmp_path, rng):
+    made = result(tmp_path / "data", rng, n=ON_SHEET + 1)
+    tree, html = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
+    found = [entities_of(path.name) for path in sorted(tree.folder.rglob("*_reconstructions.png"))]
+    assert [entities.get("chunk") for entities in found] == ["1", "2"]
+    assert {entities["desc"] for entities in found} == {SPACE} and not any("stim" in entities for entities in found)
+    assert "chunk-1_" in html and "chunk-2_" in html
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_page_says_when_stimuli_share_random_pictures(tmp_path, rng, n):
+    made = result(tmp_path / "data", rng, n=n)
+    assert len(made["drawn"]["random"]) == 2
+    text = Page(report(tmp_path / "out", tmp_path / "data", inputs(made, rng))[1]).text
+    assert ("drawn anew for each stimulus" in text, "one of 2 that stimuli share" in text) == (n == 2, n == 3)
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.1, "above chance"), (10.0, "at chance")])

@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from test_report import SPACE, TASK, Page, inputs, report, result
 
+from hyper_bids.audit.novelty import MOST_ROWS
 from hyper_bids.data import Images, Latents, VoxelGrid
 from hyper_bids.derivatives.names import Scope
 from hyper_bids.derivatives.tree import Tree, tree_files
@@ -21,6 +22,7 @@ from hyper_bids.errors import MissingFiles
 from hyper_bids.evaluate.decoded import Decoded, compare_images
 from hyper_bids.evaluate.participant import participant_metrics
 from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
+from hyper_bids.report import decoder_part
 from hyper_bids.report.canvas import Drawing
 from hyper_bids.report.figures_attributes import MOST_BARS, attribute_bars_figure
 from hyper_bids.report.figures_carpet import carpet_figure, scaled
@@ -34,6 +36,7 @@ from hyper_bids.report.figures_similarity import similarity_figure
 from hyper_bids.report.figures_template import glass_figure, project, surface_figure
 from hyper_bids.report.gallery import QUERIES, FigureFolder, Gallery
 from hyper_bids.report.group_tables import draw_comparison
+from hyper_bids.report.read import Result
 from hyper_bids.report.voxel_part import voxel_part
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.figures import (
@@ -181,6 +184,20 @@ def test_kept_null_values_are_those_of_every_permuted_metric(rng, cross_validate
         assert values.std(ddof=1) == pytest.approx(stats.loc[name, "null_sd"])
 
 
+def test_the_legend_of_the_nulls_names_percentiles_of_every_side_that_is_drawn(monkeypatch):
+    from matplotlib.figure import Figure
+
+    legends, legend = [], Figure.legend
+    monkeypatch.setattr(Figure, "legend", lambda self, *a, **k: legends.append(legend(self, *a, **k)))
+    one, two = (Null("a", np.repeat([0.0, 1.0], [60, 40]), 1.0, "p", two_sided=sided) for sided in (False, True))
+    assert (one.draws >= one.critical[0]).mean() == 0.4  # of a discrete null far more than 5 % lie on the line
+    for nulls in ([one], [two], [one, two]):
+        null_distributions_figure(nulls)
+    lines = [text.get_text() for made in legends for text in made.get_texts() if "percentile" in text.get_text()]
+    assert lines == ["null: 95th percentile", "null: 2.5th and 97.5th percentile",
+                     "null: 95th percentile (two-sided: 2.5th, 97.5th)"]  # fmt: skip
+
+
 def test_five_percent_of_null_values_lie_beyond_the_lines(rng):
     draws = np.append(rng.permutation(np.arange(1000.0)), NAN)
     (above,), (low, high) = (Null("a", draws, 0.0, "p", two_sided).critical for two_sided in (False, True))
@@ -206,6 +223,23 @@ def test_the_audits_novelty_curve_is_drawn_beside_it(tmp_path, rng):
     page = Page(report(tmp_path / "b", tmp_path / "data", inputs(made, rng))[1])
     alts = [picture["alt"] for picture in page.all("img")]
     assert alts.count("score over the distance to the nearest training stimulus") == 1
+
+
+@pytest.mark.parametrize("cross_validated", [False, True])
+def test_the_novelty_caption_says_what_the_distance_is_to_and_which_rows_were_asked(tmp_path, rng, cross_validated):
+    assert decoder_part.AUDITED_ROWS == MOST_ROWS
+    curve = {"Distance": list(range(9)), "LatentCorrelation": rng.random(9).tolist(), "r": -0.25, "p": 0.031}
+    captions = []
+    for n_rows in (MOST_ROWS, MOST_ROWS + 1):
+        read = Result(tmp_path, Scope("01", TASK), "ridge", SPACE)
+        read.__dict__["metrics"] = pd.DataFrame({"stimulus_id": np.arange(n_rows)})
+        write_json(tmp_path / read.name("audit", ".json"), {"Novelty": {"Curve": curve}})
+        folder = FigureFolder(Tree(tmp_path / f"{n_rows}"))
+        captions.append(decoder_part._novelty_figure(read, cross_validated, folder)["novelty"].caption)
+    assert [f"first {MOST_ROWS}" in caption for caption in captions] == [False, True]
+    for caption in captions:
+        assert ("nearest other stimulus" in caption) == cross_validated
+        assert ("training s" in caption) == (not cross_validated)
 
 
 def test_the_retrieved_picture_is_of_the_training_stimulus_nearest_to_the_prediction(tmp_path, rng):
@@ -267,6 +301,8 @@ def test_evidence_is_drawn_from_predictions_and_scores(tmp_path, rng, pictured):
     gallery = Gallery([tmp_path / "out" / "tree"], "sub-01/figures")
     listed = gallery.of("scores", task=TASK, model="ridge") + gallery.of("pictures", task=TASK, model="ridge")
     assert len(listed) == len(names) and all("7" in item.caption for item in listed)
+    assert any("over 7 stimuli" in item.caption and "mean over" not in item.caption
+               for item in listed if "nulldistributions" in item.file)  # fmt: skip
 
 
 @pytest.mark.parametrize("motion", [True, False])

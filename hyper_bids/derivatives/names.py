@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 ORDER = (
-    "sub", "ses", "task", "acq", "ce", "dir", "rec", "run", "echo", "space", "res", "stat", "model", "stim", "desc",
+    "sub", "ses", "task", "acq", "ce", "dir", "rec", "run", "echo", "space", "chunk", "res", "stat", "model", "stim",
+    "desc",
 )  # fmt: skip
 """Entities in the order in which they are written."""
 

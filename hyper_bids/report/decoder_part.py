@@ -27,6 +27,9 @@ from hyper_bids.report.training_part import TrainingPart, training_part
 if TYPE_CHECKING:
     import pandas as pd
 
+AUDITED_ROWS = 500
+"""Test rows that the audit's novelty curve is made of, at most (``hyper_bids.audit.novelty.MOST_ROWS``)."""
+
 
 @dataclass
 class DecoderPart:
@@ -42,6 +45,7 @@ class DecoderPart:
     n_stimuli: int
     cards: list[pictures.Card]
     references: list[pictures.Shown]
+    n_random: int
     sheet_files: list[str]
     rows: list[ScoreRow]
     untold: list[str]
@@ -123,6 +127,7 @@ def decoder_part(
         n_stimuli=len(table),
         cards=pictures.cards(table, task["stimulus_paths"], drawn, problems, n_results),
         references=_references(drawn, n_results * len(table)),
+        n_random=len(drawn["random"]) if drawn else 0,
         sheet_files=_sheets(result, table, task, drawn, folder),
         rows=rows,
         untold=untold,
@@ -131,7 +136,7 @@ def decoder_part(
         glossary=_glossary(dictionary, result.sidecar("stats"), rows),
         per_stimulus=cells,
         per_stimulus_columns=columns,
-        figures=_score_figures(result, table, rows, folder),
+        figures=_score_figures(result, table, rows, bool(task["cross_validate"]), folder),
         decoder=decoder,
         constant=listing(decoder["ConstantLatents"], 12) if decoder.get("ConstantLatents") else "",
         alphas=chosen_penalties(result),
@@ -161,17 +166,17 @@ def _sheets(
         return []
     scale, files = 2.0 if len(table) <= pictures.FINE_SHEETS * pictures.ON_SHEET else 1.0, []
     several = len(table) > pictures.ON_SHEET
-    for sheet in pictures.sheets(table, task["stimulus_paths"], drawn):
+    for number, sheet in enumerate(pictures.sheets(table, task["stimulus_paths"], drawn), 1):
         drawing = sheet_figure(sheet.rows, sheet.captions, sheet.note, sheet.shared, scale)
         about = f"Stimuli, their reconstructions, ceilings and baselines. {sheet.note}."
-        ranks = f"rank{sheet.ranks[0]}to{sheet.ranks[1]}" if several else None
-        placed = folder.save_result(result, "reconstructions", drawing, "reconstructions", about, stim=ranks)
+        chunk = number if several else None
+        placed = folder.save_result(result, "reconstructions", drawing, "reconstructions", about, chunk=chunk)
         files.append(placed.file)
     return files
 
 
 def _score_figures(
-    result: Result, table: pd.DataFrame, rows: list[ScoreRow], folder: FigureFolder
+    result: Result, table: pd.DataFrame, rows: list[ScoreRow], cross_validated: bool, folder: FigureFolder
 ) -> dict[str, PlacedFigure]:
     stats = result.stats.set_index("metric")
     placed = {}
@@ -200,7 +205,7 @@ def _score_figures(
         caption = f"Each metric beside its null distribution (n = {len(table)} stimuli)."
         placed["null"] = folder.save_result(result, "null", drawing, "metrics and their null distributions", caption)
     placed.update(_latents_figure(result, len(table), folder))
-    placed.update(_novelty_figure(result, folder))
+    placed.update(_novelty_figure(result, cross_validated, folder))
     placed.update(_attribute_figure(result, table, stats, folder))
     return placed
 
@@ -255,20 +260,27 @@ def _latents_figure(result: Result, n_stimuli: int, folder: FigureFolder) -> dic
     return {"singlelatents": folder.save_result(result, "singlelatents", drawing, alt, caption)}
 
 
-def _novelty_figure(result: Result, folder: FigureFolder) -> dict[str, PlacedFigure]:
-    """Draw the audit's novelty curve; {} where it could not be computed."""
+def _novelty_figure(result: Result, cross_validated: bool, folder: FigureFolder) -> dict[str, PlacedFigure]:
+    """Draw the audit's novelty curve; {} where it could not be computed.
+
+    Cross-validated, the audit measures the distance to all other stimuli, not to the training set of the fold.
+    """
     curve = (result.sidecar("audit").get("Novelty") or {}).get("Curve")
     if not curve:
         return {}
     distance, score = (np.array(curve[name], dtype=float) for name in ("Distance", "LatentCorrelation"))
     tested = f"r = {curve['r']:.2f}, {p_text(curve['p'])}, n = {len(score)}"
+    nearest = "other stimulus" if cross_validated else "training stimulus"
+    among = " (of all stimuli that any fold trained on, also where its own did not)" if cross_validated else ""
+    first = f" (of the first {AUDITED_ROWS} such at most)" if len(result.metrics) > AUDITED_ROWS else ""
+    unlike = "far from all others" if cross_validated else "unlike the training set"
     caption = (
-        f"How well each of {len(score)} test stimuli that were not trained on is decoded, over the distance of its "
-        "true latent to the nearest training stimulus. p: one-sided for a falling line, stimuli permuted. Band: "
-        "pointwise 95 % interval of the line. Where the line falls, stimuli unlike the training set are decoded worse."
+        f"How well each of {len(score)} test stimuli{first} that were not trained on is decoded, over the distance of "
+        f"its true latent to the nearest {nearest}{among}. p: one-sided for a falling line, stimuli permuted. Band: "
+        f"pointwise 95 % interval of the line. Where the line falls, stimuli {unlike} are decoded worse."
     )
-    drawing = novelty_figure(distance, score, tested)
-    alt = "score over the distance to the nearest training stimulus"
+    drawing = novelty_figure(distance, score, tested, nearest)
+    alt = f"score over the distance to the nearest {nearest}"
     return {"novelty": folder.save_result(result, "novelty", drawing, alt, caption)}
 
 

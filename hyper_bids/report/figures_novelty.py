@@ -35,14 +35,15 @@ def fitted_line(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> tuple[np.ndarra
     return y.mean() + slope * (at - x.mean()), half
 
 
-def novelty_figure(distance: np.ndarray, score: np.ndarray, words: str) -> Drawing:
-    """Draw every test row's score over its distance to the nearest training stimulus, with the line and its interval.
+def novelty_figure(distance: np.ndarray, score: np.ndarray, words: str, nearest: str = "training stimulus") -> Drawing:
+    """Draw every test row's score over its distance to the nearest stimulus, with the line and its interval.
 
     Parameters
     ----------
     distance : (n,) Euclidean, in units of the latents
     score : (n,) latent correlation
     words : r, p and n, for the title
+    nearest : what the distance is to
     """
     at = np.linspace(distance.min(), distance.max(), POINTS)
     line, half = fitted_line(distance, score, at)
@@ -55,7 +56,7 @@ def novelty_figure(distance: np.ndarray, score: np.ndarray, words: str) -> Drawi
         axes.scatter(distance, score, s=22 if len(score) <= 100 else 8, color=BLUE, alpha=0.85, linewidth=0,
                      label="test stimuli")  # fmt: skip
         axes.set_title(words, fontsize=8.5)
-        axes.set_xlabel("distance to the nearest training stimulus\n(Euclidean, units of the latents)")
+        axes.set_xlabel(f"distance to the nearest {nearest}\n(Euclidean, units of the latents)")
         axes.set_ylabel("latent correlation (r)")
         axes.grid(color="#eef0f3")
         axes.set_axisbelow(True)

@@ -38,30 +38,39 @@ class Null:
 
     @property
     def critical(self) -> np.ndarray:
-        """Values beyond which 5 % of the draws lie: the 95th percentile, or the 2.5th and the 97.5th."""
+        """The 95th percentile of the draws, or the 2.5th and the 97.5th."""
         return np.nanpercentile(self.draws, [2.5, 97.5] if self.two_sided else [95])
 
 
 def null_distributions_figure(nulls: Sequence[Null]) -> Drawing:
-    """Draw a panel per metric: the histogram of null values, where 5 % of them lie beyond, and the observed value."""
+    """Draw a panel per metric: the histogram of null values with its critical percentiles, and the observed value."""
     columns = min(COLUMNS, len(nulls))
     n_rows = -(-len(nulls) // columns)
     with style():
         figure = new_figure(BESIDE if columns > 1 else 400, 30 + 160 * n_rows)
         every = figure.subplots(n_rows, columns, squeeze=False)
         for axes, null in zip(every.ravel(), nulls, strict=False):
-            _panel(axes, null, labelled=null is nulls[0])
+            _panel(axes, null, _percentiles(nulls) if null is nulls[0] else None)
         for axes in every[:, 0]:
             axes.set_ylabel("permutations", fontsize=8)
         for axes in every.ravel()[len(nulls) :]:
             axes.set_visible(False)
-        figure.legend(loc="outside upper left", ncols=3)
+        figure.legend(loc="outside upper left", ncols=2 if any(null.two_sided for null in nulls) else 3)
         return draw(figure)
 
 
-def _panel(axes: Axes, null: Null, labelled: bool) -> None:
+def _percentiles(nulls: Sequence[Null]) -> str:
+    """What the broken lines are; no share of draws is named, since of a discrete null many lie on a line."""
+    sides = {null.two_sided for null in nulls}
+    if len(sides) == 2:
+        return "null: 95th percentile (two-sided: 2.5th, 97.5th)"
+    return "null: 2.5th and 97.5th percentile" if sides == {True} else "null: 95th percentile"
+
+
+def _panel(axes: Axes, null: Null, percentiles: str | None) -> None:
+    """Draw one null; ``percentiles`` is given to the panel that the legend is made of."""
     draws = null.draws[np.isfinite(null.draws)]
-    said = (lambda text: text) if labelled else (lambda _: None)
+    said = (lambda text: text) if percentiles else (lambda _: None)
     low, high = min(draws.min(), null.observed), max(draws.max(), null.observed)
     width = max((high - low) / BINS, 1e-9)
     start = width * np.floor(draws.min() / width)
@@ -71,7 +80,7 @@ def _panel(axes: Axes, null: Null, labelled: bool) -> None:
              label=said("permuted labels"))  # fmt: skip
     for number, value in enumerate(null.critical):
         axes.axvline(value, color=GREY, linestyle="--", linewidth=1.2,
-                     label=said("5 % of them lie beyond") if number == 0 else None)  # fmt: skip
+                     label=percentiles if number == 0 else None)  # fmt: skip
     axes.axvline(null.observed, color=BLUE, linewidth=2, label=said("observed"))
     axes.set_title(f"{null.title}\n{null.observed:.2f}, {null.p}, n = {len(draws)}", fontsize=8.5)
     axes.margins(x=0.04)

@@ -21,9 +21,6 @@ from hyper_bids.report.thumbnails import data_uri
 
 PICTURES = (".svg", ".png")
 
-OTHERS = "others"
-"""Section of figures that no query asks for."""
-
 
 @dataclass(frozen=True)
 class Query:
@@ -113,11 +110,11 @@ class FigureFolder:
         return PlacedFigure(data_uri(drawing.content, drawing.extension), drawing.width, alt, caption, name)
 
     def save_result(
-        self, result: Any, what: str, drawing: Drawing, alt: str, caption: str, stim: str | None = None
+        self, result: Any, what: str, drawing: Drawing, alt: str, caption: str, chunk: int | None = None
     ) -> PlacedFigure:
-        """Write a figure about one decoder's result (`read.Result`), called ``what``; ``stim``: of which stimuli."""
+        """Write a figure about one decoder's result (`read.Result`), called ``what``; ``chunk``: which of several."""
         # the latent space goes into desc-, as in all files of a result: two spaces do not overwrite each other
-        named = {"model": result.model, "stim": stim}
+        named = {"model": result.model, "chunk": None if chunk is None else str(chunk)}
         name = result.scope.figure(result.latent_space, drawing.extension, suffix=what, **named)
         return self.save(name, drawing, alt, caption)
 

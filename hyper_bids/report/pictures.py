@@ -47,14 +47,12 @@ class Sheet:
 
     Parameters
     ----------
-    ranks : of its first and last stimulus, from 1
     rows : kind -> a picture (h, w, 3) uint8 per stimulus, or None where there is none
     captions : one per stimulus
     shared : kind -> picture that is the same for all stimuli
     note : which stimuli these are
     """
 
-    ranks: tuple[int, int]
     rows: dict[str, list[np.ndarray | None]]
     captions: list[str]
     shared: dict[str, np.ndarray]
@@ -183,7 +181,7 @@ def sheets(table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np
             f"All {len(stimuli)} test stimuli"
         )  # fmt: skip
         yield Sheet(
-            (start + 1, last), rows, [_short_caption(stimulus, table.loc[stimulus]) for stimulus in here],
+            rows, [_short_caption(stimulus, table.loc[stimulus]) for stimulus in here],
             {kind: drawn[name][0] for kind, name in SHARED.items()}, f"{which}, best first",
         )  # fmt: skip
 

@@ -240,8 +240,8 @@ def _draw_nulls(
     n = f"{stimuli[0]}" if len(stimuli) == 1 else f"{stimuli[0]} to {stimuli[-1]}"
     sides = "one-sided p (attributes: two-sided)" if TWO_SIDED in said else "one-sided p"
     caption = (
-        f"What each statistic is when labels mean nothing ({said}; mean over {n} stimuli), and the observed value with "
-        f"its {sides}. n counts permutations."
+        f"What each statistic is when labels mean nothing ({said}; over {n} stimuli), and the observed value with its "
+        f"{sides}. n counts permutations."
     )
     drawing = null_distributions_figure([_null(row, draws) for row in rows])
     folder.save_result(result, "nulldistributions", drawing, "null distributions with the observed values", caption)
