@@ -36,7 +36,7 @@ MADE = ("output_dir", "work_dir", "bids_database_dir")
 
 def descriptor_text(parser: Any) -> str:
     """Return the descriptor as JSON: every argument of the parser is an input, every section a group."""
-    made = {action.dest: list(_inputs(action)) for action in parser._actions if action.dest != "help"}
+    made = {action.dest: list(_inputs(action)) for action in parser.arguments() if action.dest != "help"}
     inputs = [entry for entries in made.values() for entry in entries]
     descriptor = {
         "name": "hyper",

@@ -11,10 +11,28 @@ from hyper_bids.errors import HyperError, UsageError, did_you_mean
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError` (exit 64) instead of exiting with argparse's 2."""
+    """A parser that raises `UsageError` (exit 64) instead of exiting with argparse's 2, and can be read.
+
+    What argparse keeps to itself is looked at here alone: `arguments` and `commands` are for whoever describes a
+    parser (the documentation, the Boutiques descriptor, tests).
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.HelpFormatter, **kwargs)
+        self._commands: argparse._SubParsersAction[Parser] | None = None
+
+    def add_subparsers(self, **kwargs: Any) -> Any:
+        """Take the first word as a command with a parser of its own, of this class."""
+        self._commands = super().add_subparsers(parser_class=Parser, **kwargs)
+        return self._commands
+
+    def arguments(self) -> list[argparse.Action]:
+        """Return the arguments in the order in which they were added, those of groups among them."""
+        return [action for action in self._actions if action is not self._commands]
+
+    def commands(self) -> dict[str, Parser]:
+        """Return command -> its parser; empty where there are none."""
+        return dict(self._commands.choices) if self._commands else {}
 
     def error(self, message: str) -> NoReturn:
         """Raise with the usage in one line and, where it helps, a hint."""
@@ -26,7 +44,7 @@ class Parser(argparse.ArgumentParser):
                 ". Positional arguments come first: an option that takes several words swallows those that follow it"
             )
         if "unrecognized arguments" in message:
-            known = [flag for action in self._actions for flag in action.option_strings]
+            known = [flag for action in self.arguments() for flag in action.option_strings]
             for word in message.split(":", 1)[1].split():
                 if word.startswith("-"):
                     return f".{did_you_mean(word, known)}"
@@ -42,26 +60,32 @@ def add_options(parser: argparse.ArgumentParser, cls: type, title: str) -> None:
     """Add an option for every field of a settings dataclass; what is not given stays unset."""
     group = parser.add_argument_group(title, (cls.__doc__ or "").strip().splitlines()[0])
     for item in fields(cls):
-        if not item.metadata:
-            continue
-        kind, default = item.metadata["kind"], item.default
-        keywords: dict[str, Any] = {
-            "dest": item.name,
-            "default": argparse.SUPPRESS,
-            "help": help_text(item).replace("%", "%%"),
-        }
-        if kind == "flag":
-            on_by_default = default is True
-            action = argparse.BooleanOptionalAction if on_by_default else "store_true"
-            group.add_argument(*flags_of(item), action=action, **keywords)
-            continue
-        if kind == "count":
-            group.add_argument(*flags_of(item), action="count", **keywords)
-            continue
+        if item.metadata:
+            _add_option(group, item)
+
+
+def add_one_option(parser: argparse.ArgumentParser, cls: type, name: str) -> None:
+    """Add the option of a single field of a settings dataclass, spelled and described as in ``hyper``."""
+    (item,) = (item for item in fields(cls) if item.name == name)
+    _add_option(parser, item)
+
+
+def _add_option(group: Any, item: Field[Any]) -> None:
+    kind = item.metadata["kind"]
+    keywords: dict[str, Any] = {
+        "dest": item.name,
+        "default": argparse.SUPPRESS,
+        "help": help_text(item).replace("%", "%%"),
+    }
+    if kind == "flag":
+        keywords["action"] = argparse.BooleanOptionalAction if item.default is True else "store_true"
+    elif kind == "count":
+        keywords["action"] = "count"
+    else:
         keywords["metavar"] = item.metadata["metavar"] or _metavar(item)
-        if kind in ("list", "floats"):
-            keywords.update(nargs="+", action="extend")
-        group.add_argument(*flags_of(item), **keywords)
+    if kind in ("list", "floats"):
+        keywords.update(nargs="+", action="extend")
+    group.add_argument(*flags_of(item), **keywords)
 
 
 def _metavar(item: Field[Any]) -> str:
@@ -79,6 +103,17 @@ def help_text(item: Field[Any]) -> str:
         return text
     shown = " ".join(str(value) for value in default) if isinstance(default, tuple) else default
     return f"{text} (default: {shown})"
+
+
+def add_command(commands: Any, name: str, words: str) -> Parser:
+    """Add a command to what `Parser.add_subparsers` returned; ``words`` stand in the list of commands and in its help.
+
+    Parameters
+    ----------
+    words : what it does, a clause without capital and full stop
+    """
+    sentence = f"{words[0].upper()}{words[1:]}.".replace("%", "%%")
+    return commands.add_parser(name, help=words.replace("%", "%%"), description=sentence)
 
 
 def values_of(namespace: argparse.Namespace, cls: type) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Any
 
 def add_check(commands: Any) -> None:
     """Add the command to the subparsers of ``hyper-tools``."""
-    from bids_app.options import add_options
-    from hyper_bids.settings import InputSettings
+    from bids_app.options import add_command, add_one_option, add_options
+    from hyper_bids.settings import GLMSettings, InputSettings
 
     words = "what a dataset's events sidecars lack, and what hyper would do with it; writes a template"
-    parser = commands.add_parser("check", help=words, prog="hyper-tools check")
+    parser = add_command(commands, "check", words)
     parser.add_argument("bids_dir", help="root of any BIDS dataset; nothing is written to it")
     parser.add_argument(
         "--template", metavar="FILE|DIR",
@@ -26,6 +26,7 @@ def add_check(commands: Any) -> None:
         help="tasks to look at (default: all)",
     )  # fmt: skip
     parser.add_argument("--skip-bids-validation", action="store_true", help="do not run the BIDS validator")
+    add_one_option(parser, GLMSettings, "response")
     add_options(parser, InputSettings, "as hyper would be called")
 
 
@@ -34,11 +35,11 @@ def run_check(parsed: Any) -> int:
     from pathlib import Path
 
     from bids_app.options import values_of
-    from hyper_bids.settings import InputSettings, build, layered
+    from hyper_bids.settings import GLMSettings, InputSettings, build, layered
     from hyper_bids.workflow.check import check_dataset
     from hyper_bids.workflow.sidecar_template import write_templates
 
-    settings, _ = build(layered([values_of(parsed, InputSettings)]))
+    settings, _ = build(layered([values_of(parsed, InputSettings) | values_of(parsed, GLMSettings)]))
     found = check_dataset(
         Path(parsed.bids_dir),
         settings.inputs,

@@ -7,8 +7,10 @@ from typing import Any
 
 def add_evaluate(commands: Any) -> None:
     """Add the command to the subparsers of ``hyper-tools``."""
+    from bids_app.options import add_command
+
     words = "score and test predictions against the truth: pictures or latents, without any BOLD"
-    parser = commands.add_parser("evaluate", help=words, prog="hyper-tools evaluate")
+    parser = add_command(commands, "evaluate", words)
     forms = "a folder of pictures, or latents: .npy (index: a .tsv of the same name), .tsv, .h5, or a folder of them"
     parser.add_argument("--true", required=True, metavar="DIR|FILE", help=forms)
     parser.add_argument(

@@ -13,7 +13,9 @@ COMMON = ("epochs", "batch_size", "learning_rate", "size", "width", "crop", "hel
 
 def add_train(commands: Any) -> None:
     """Add the command to the subparsers of ``hyper-tools``."""
-    parser = commands.add_parser("train", help="train a generator on a folder of pictures", prog="hyper-tools train")
+    from bids_app.options import add_command
+
+    parser = add_command(commands, "train", "train a generator on a folder of pictures")
     parser.add_argument("model", choices=("dand", "vaegan", "eigenface"), help="what to train")
     parser.add_argument("--images", required=True, metavar="DIR", help="folder of pictures, with its subfolders")
     words = "weights to write: .safetensors (dand, vaegan) or .npz (eigenface); checkpoint and sheets go beside it"

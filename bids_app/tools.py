@@ -36,21 +36,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def make_parser():
     """Return the parser of all companion commands."""
-    from bids_app.options import Parser, add_options
+    from bids_app.options import Parser, add_command, add_options
     from hyper_bids.simulate.settings import SimulateSettings
 
     parser = Parser(prog="hyper-tools", description="Companion commands of the BIDS App hyper.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="tool", metavar="COMMAND", required=True, parser_class=Parser)
+    commands = parser.add_subparsers(dest="tool", metavar="COMMAND", required=True)
 
-    simulate = commands.add_parser("simulate", help="make a BIDS dataset with known truth", prog="hyper-tools simulate")
+    simulate = add_command(commands, "simulate", "make a BIDS dataset with known truth")
     simulate.add_argument("out", help="folder to make")
     add_options(simulate, SimulateSettings, "what is simulated")
     drawn = simulate.add_argument_group("how pictures are drawn", "Of networks; --generator may be a file.")
     drawn.add_argument("--weights", metavar="FILE", help="weights of the generator (or name the file as --generator)")
     _add_drawing(drawn)
 
-    generate = commands.add_parser("generate", help="turn latents into pictures", prog="hyper-tools generate")
+    generate = add_command(commands, "generate", "turn latents into pictures")
     names = "pggan, vaegan, dand, stylegan2, onnx, eigenface, portrait, identity, a weight file, package.module:Class"
     generate.add_argument("--generator", required=True, metavar="NAME|FILE", help=names)
     generate.add_argument(
@@ -77,14 +77,12 @@ def make_parser():
         help="boundaries, .npy files named after the attribute (default: the generator's own)",
     )
 
-    _add_models(commands, Parser)
+    _add_models(commands)
     add_train(commands)
     add_evaluate(commands)
     add_check(commands)
 
-    imported = commands.add_parser(
-        "import-hyper", help="HYPER's published data into a dataset for --responses", prog="hyper-tools import-hyper"
-    )
+    imported = add_command(commands, "import-hyper", "HYPER's published data into a dataset for --responses")
     imported.add_argument("files", nargs="+", metavar="FILE", help="data_1.dat data_2.dat: one per participant")
     imported.add_argument("--out", required=True, metavar="DIR", help="dataset to make")
     return parser
@@ -93,33 +91,36 @@ def make_parser():
 def _add_drawing(parser) -> None:
     """Add how a network is run; what is not given stays None."""
     parser.add_argument("--resolution", type=int, metavar="N", help="stop at pictures of N pixels, e.g. 256")
-    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument(
+        "--precision", default="float32", choices=("float32", "bfloat16"), help="arithmetic of the network"
+    )
     parser.add_argument("--truncation", type=float, metavar="PSI", help="StyleGAN2's psi, 0 (the mean face) to 1")
-    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="where the network runs")
 
 
-def _add_models(commands, parser_class) -> None:
-    words = "what weight files there are, and what a file is"
-    models = commands.add_parser("models", help=words, prog="hyper-tools models")
-    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=parser_class)
+def _add_models(commands) -> None:
+    from bids_app.options import add_command
 
-    actions.add_parser("list", help="the published files: name, size, licence, page, checksum")
+    models = add_command(commands, "models", "what weight files there are, and what a file is")
+    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    inspect = actions.add_parser("inspect", help="what a weight file is")
-    inspect.add_argument("file", metavar="FILE")
+    add_command(actions, "list", "the published files: name, size, licence, page, checksum")
+
+    inspect = add_command(actions, "inspect", "what a weight file is")
+    inspect.add_argument("file", metavar="FILE", help="weights in any format that hyper reads; no code in it is run")
     inspect.add_argument("--json", action="store_true", help="as JSON")
 
-    verify = actions.add_parser("verify", help="compare a file's checksum")
-    verify.add_argument("file", metavar="FILE")
+    verify = add_command(actions, "verify", "compare a file's checksum")
+    verify.add_argument("file", metavar="FILE", help="any file; a published one under its own name needs no option")
     verify.add_argument("--sha256", metavar="HEX", help="what it should be (default: what is known of the file's name)")
     verify.add_argument("--as", dest="key", metavar="NAME", help="compare with this published file")
 
-    convert = actions.add_parser("convert", help="into safetensors: no code, quick to read")
-    convert.add_argument("file", metavar="FILE")
+    convert = add_command(actions, "convert", "into safetensors: no code, quick to read")
+    convert.add_argument("file", metavar="FILE", help="weights in any format that hyper reads; the file stays as it is")
     convert.add_argument("--out", required=True, metavar="FILE", help="ends in .safetensors")
     convert.add_argument("--member", metavar="NAME", help="which network of a checkpoint (default: the average)")
 
-    fetch = actions.add_parser("fetch", help="download a file, resuming what broke off, and verify it")
+    fetch = add_command(actions, "fetch", "download a file, resuming what broke off, and verify it")
     fetch.add_argument("what", metavar="NAME|URL", help="a published file's name, or an address")
     fetch.add_argument("--url", help="the address of a published file, as its authors' page says")
     fetch.add_argument("--out", default=".", metavar="DIR|FILE", help="where to (default: here)")

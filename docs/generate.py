@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from bids_app.options import option_table
+from bids_app.options import Parser, option_table
 from bids_app.tools import make_parser
 from hyper_bids.presets import PRESETS
 from hyper_bids.settings import sections
+
+if TYPE_CHECKING:
+    from argparse import Action
 
 OPTIONS = """# Options
 
@@ -50,26 +53,20 @@ NOT_SHOWN = ("help", "version")
 
 def tool_tables() -> str:
     """Return a table for every command of hyper-tools: a row an argument, in the order of its ``--help``."""
-    return "\n".join(_tables(make_parser(), "hyper-tools", ""))
+    return "\n".join(_tables(make_parser()))
 
 
-def _tables(parser: Any, name: str, words: str) -> list[str]:
+def _tables(parser: Parser) -> list[str]:
     """Return the lines of a command, or of the commands in it."""
-    commands = [action for action in parser._actions if isinstance(action.choices, dict)]
+    commands = parser.commands()
     if commands:
-        (action,) = commands
-        helps = {item.dest: item.help for item in action._choices_actions}
-        lines = [line for key, one in action.choices.items() for line in _tables(one, f"{name} {key}", helps[key])]
-        return lines
-    rows = [_row(action) for group in parser._action_groups for action in group._group_actions]
-    lines = [f"### {name}", "", f"{words[0].upper()}{words[1:]}.", ""]
-    shown = [row for row in rows if row]
+        return [line for command in commands.values() for line in _tables(command)]
+    shown = [_row(action) for action in parser.arguments() if action.dest not in NOT_SHOWN]
+    lines = [f"### {parser.prog}", "", parser.description, ""]
     return [*lines, *(["| argument | meaning |", "|---|---|", *shown, ""] if shown else [])]
 
 
-def _row(action: Any) -> str:
-    if action.dest in NOT_SHOWN:
-        return ""
+def _row(action: Action) -> str:
     spelled = ", ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.metavar or action.dest}`"
     text = (action.help or "").replace("%%", "%")
     chosen = [f"`{choice}`" for choice in action.choices or ()]
@@ -79,7 +76,7 @@ def _row(action: Any) -> str:
         f"default {action.default}" if _worth_saying(action.default, text) else "",
     ]
     extra = "; ".join(part for part in parts if part)
-    said = "; ".join(part for part in (text, extra) if part) or "the file"
+    said = "; ".join(part for part in (text, extra) if part)
     return f"| {_cell(spelled)} | {_cell(said).replace('<', '&lt;')} |"
 
 

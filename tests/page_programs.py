@@ -2,6 +2,9 @@
 
 The engines take the words of a page, hold them against what the page promises of its mounts, and start the app of this
 tree with the paths of the host, since there is no image. `sbatch` runs its script at once.
+
+Not the same as an engine, besides: a call with the words and folders of an earlier one is not made again, one line is
+printed instead (README shows one run by Docker, by Apptainer and without either); only its mounts are looked at.
 """
 
 from __future__ import annotations
@@ -83,9 +86,7 @@ def engine(program: str, words: list[str]) -> None:
     mounts = dict(mount for name, value in given if name in ("-v", "-B") for mount in _mounts(value))
     _promised(rest, mounts, names if program == "docker" else [*names, "-u"])
     inside = [_outside(word, mounts) for word in rest]
-    kept = {
-        name: os.environ[name] for name in ("PATH", "PYTHONPATH", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ
-    }
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     if "--dry-run" not in inside and _called_before(inside):
         print("the same call of the app was made before")
         return

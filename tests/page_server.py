@@ -1,7 +1,10 @@
 """A process that has imported the app, and forks for every call of it: importing is most of what a small run costs.
 
 `start` gives programs that look like ours from a shell: they hand over their words, folder, environment and streams,
-and end with the exit code of the fork. Worker processes are forks too, for the same reason.
+and end with the exit code of the fork.
+
+What is not tested so: that the installed program starts, and imports what it needs; and worker processes, which are
+forks of a fork here, where the app asks for a forkserver. test_docs_commands.py runs one command as installed for that.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ def serve(address: str) -> None:
 
     font_manager.findfont("sans")  # reads the list of fonts
     gc.freeze()  # what was imported is not looked through again in every fork, and stays shared
-    context = multiprocessing.get_context
+    context = multiprocessing.get_context  # workers are forks of what has imported everything, as said above
     multiprocessing.get_context = lambda method=None: context("fork" if method == "forkserver" else method)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{address}.new")

@@ -14,7 +14,8 @@ import pytest
 
 from bids_app.tools import main as tools
 from hyper_bids.inputs.declaration import KEY
-from hyper_bids.inputs.key import StimulusKey
+from hyper_bids.inputs.key import KEY_FIELDS, StimulusKey, stimulus_key
+from hyper_bids.inputs.split import SPLIT_FIELDS, split_rule
 from hyper_bids.settings import InputSettings
 from hyper_bids.workflow.check import check_dataset
 from hyper_bids.workflow.sidecar_template import guess_split, key_candidates
@@ -171,17 +172,33 @@ def test_given_responses_need_neither_bold_nor_events(simulated, maps, tmp_path,
 
 def test_what_given_responses_lack(simulated, maps, tmp_path, capsys):
     words = (simulated, "--responses", maps, "--skip-bids-validation")
+    code, text = run(capsys, *words, "--task-id", "rest")
+    assert code == 18 and "--task-id: rest has no response maps; there are: faces." in text, "as hyper says it"
     table = next((maps / "sub-02").glob("*.tsv"))
     table.write_text(table.read_text().replace("test3", "another"))
     code, text = run(capsys, *words)
     assert code == 65 and "sub-02" in text and "another" in text and len(decoded(text)) == 1, "sub-01 is all right"
     table.unlink()
     code, text = run(capsys, *words)
-    assert code == 66 and "table" in text
-    code, text = run(capsys, simulated, "--responses", tmp_path / "none", "--skip-bids-validation")
-    assert code == 66 and "none" in text
-    code, text = run(capsys, *words, "--task-id", "rest")
-    assert code == 66 and "no maps of task rest" in text
+    assert code == 66 and "has no table" in text
+    none = tmp_path / "none"
+    code, text = run(capsys, simulated, "--responses", none, "--skip-bids-validation")
+    assert code == 66 and f"--responses {none} does not exist." in text
+
+
+def test_one_of_several_statistics_is_chosen_as_hyper_has_it(simulated, maps, capsys):
+    for path in list(maps.rglob("*stat-beta*")):
+        shutil.copy(path, path.with_name(path.name.replace("stat-beta", "stat-t")))
+    words = (simulated, "--responses", maps, "--skip-bids-validation", "--task-id", "faces")
+    code, text = run(capsys, *words)
+    assert code == 64 and "sub-01, sub-02: There are response maps of beta, t. Choose one with --response." in text
+    assert text.count("PROBLEM") == 1, "of the task it is not said that it has no maps"
+    code, text = run(capsys, *words, "--response", "t")
+    assert code == 0 and "2 of 2 participants: stat-t_desc-trial" in text
+    code, text = run(capsys, *words, "--response", "p")
+    assert code == 64 and "--response" in text
+    code, text = run(capsys, *words[:-1], "rest", "--response", "t")
+    assert code == 18 and "there are: faces." in text
 
 
 # ------------------------------------------------------------------ a sidecar that is half written
@@ -216,6 +233,20 @@ def test_a_misspelt_column_is_pointed_at(simulated, tmp_path, capsys):
     folder = edited(simulated, tmp_path / "bids", change)
     code, text = run(capsys, folder, "--skip-bids-validation")
     assert code == 65 and "no events column 'stim_di'. Did you mean 'stim_id'?" in text
+    code, text = run(capsys, folder, "--skip-bids-validation", "--stim-key", "stim_id")
+    assert code == 0 and "stim_di" not in text, "the option takes the place of the key"
+
+
+def test_the_fields_pointed_at_are_those_that_are_read():
+    class Asked(dict):
+        def get(self, name, default=None):
+            asked.add(name)
+            return super().get(name, default)
+
+    for read, key, fields in ((stimulus_key, "StimulusKey", KEY_FIELDS), (split_rule, "StimulusSplit", SPLIT_FIELDS)):
+        asked: set[str] = set()
+        read({key: Asked()}, InputSettings())
+        assert asked == set(fields)
 
 
 def test_events_with_spaces_for_tabs_are_told_once(simulated, tmp_path, capsys):

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))
+from page_commands import FENCE, fences
+
 from bids_app import cli, tools
 from bids_app.options import values_of
 from hyper_bids.errors import UsageError
@@ -24,7 +27,6 @@ from hyper_bids.settings import InputSettings, build, layered, sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 APPS = {"hyper": cli.make_parser, "hyper-tools": tools.make_parser}
 ENDS = {"|", ">", "&&", "||", ";", "2>&1"}
 ANSWERED_BEFORE_PARSING = {"--version", "--help", "--bids-exec-spec"}
@@ -35,7 +37,7 @@ def page_id(path):
 
 
 def blocks(path, *languages):
-    return [text for language, text in FENCE.findall(path.read_text(encoding="utf-8")) if language in languages]
+    return [text for language, text in fences(path.read_text(encoding="utf-8")) if language in languages]
 
 
 # ------------------------------------------------------------------ every command exists
@@ -45,7 +47,7 @@ def commands(path):
     """Every line of a page, in a block or between backticks, that calls one of our programs, as words."""
     text = path.read_text(encoding="utf-8")
     lines = []
-    for _, block in FENCE.findall(text):
+    for _, block in fences(text):
         joined = re.sub(r"\\\n\s*", " ", block).splitlines()
         prompts = [line[2:] for line in joined if line.startswith("$ ")]
         lines += prompts or joined
@@ -89,9 +91,18 @@ def options_of(program, words):
     """All option strings of a program, or of the companion command that the words name."""
     parser = APPS[program]()
     if program == "hyper-tools":
-        (commands_,) = (action for action in parser._actions if action.dest == "tool")
-        parser = commands_.choices[words[0]]
-    return set(parser._option_string_actions)
+        parser = parser.commands()[words[0]]
+    return {flag for action in parser.arguments() for flag in action.option_strings}
+
+
+def commands_of(parser):
+    return [one for command in parser.commands().values() for one in commands_of(command)] or [parser]
+
+
+@pytest.mark.parametrize("program", APPS)
+def test_every_argument_says_what_it_is(program):
+    for parser in commands_of(APPS[program]()):
+        assert parser.description and all(action.help for action in parser.arguments()), parser.prog
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)

@@ -23,7 +23,9 @@ NO_LATENTS = (
     "or pass --latents mySpace=FILE."
 )
 _LABEL = re.compile(r"[0-9A-Za-z+]+")
-_SHAPE_KEYS = ("File", "Index", "Dataset", "IndexDataset")
+_TEXTS = ("File", "Index", "Dataset", "IndexDataset", "Distribution")
+SPACE_FIELDS = (*_TEXTS, "Dimension", "Generator", "GroundTruth", "Description")
+"""Of an entry of ``StimulusLatents``; the last two are for people."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def _checked(label: str, content: Any) -> dict[str, Any]:
         raise InconsistentInput(f"{where}: a label may hold letters, digits and + only (it becomes desc-<label>).")
     if not isinstance(content, dict) or not isinstance(content.get("File"), str):
         raise InconsistentInput(f'{where}: an object with "File" (a path relative to stimuli/) is needed.')
-    for key in (*_SHAPE_KEYS, "Distribution"):
+    for key in _TEXTS:
         if key in content and not isinstance(content[key], str):
             raise InconsistentInput(f"{where}: {key} must be text, got {content[key]!r}.")
     dimension = content.get("Dimension", 1)

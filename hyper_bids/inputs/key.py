@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from hyper_bids.settings import InputSettings
 
 DEFAULT_COLUMNS = ("stim_id", "stim_file")
+KEY_FIELDS = ("Column", "Regex")
+"""Of ``StimulusKey``."""
 
 
 def without_prefix(label: str) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SETS = ("train", "test")
 CROSS_VALIDATED = "cv"
 _LISTS = {"Train": "train", "Test": "test", "Ignore": "ignore", "Baseline": "baseline"}
+SPLIT_FIELDS = ("Column", *_LISTS, "DropWhere")
+"""Of ``StimulusSplit``."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyper_bids.errors import HyperError, NothingSelected, listing
+from hyper_bids.errors import HyperError, MissingFiles, NothingSelected, listing
 from hyper_bids.inputs.names import parse_name
 from hyper_bids.inputs.recording import Dataset, Recording
 from hyper_bids.workflow.check_declaration import check_declaration
@@ -47,6 +47,8 @@ def check_dataset(
 
     root = dataset_root(bids_dir)
     description = read_description(root)
+    if inputs.responses is not None and not inputs.responses.is_dir():
+        raise MissingFiles(f"--responses {inputs.responses} does not exist.")
     labels = find_participants(inputs.responses or root, participants)
     problems: list[HyperError] = []
     lines = [f"{root}: {description.get('Name', 'no name')} (BIDS {description.get('BIDSVersion', '?')})"]

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyper_bids.errors import HyperError, InconsistentInput, did_you_mean, listing
-from hyper_bids.inputs.declaration import KEY, NO_LATENTS, latent_spaces
+from hyper_bids.inputs.declaration import KEY, NO_LATENTS, SPACE_FIELDS, latent_spaces
+from hyper_bids.inputs.key import KEY_FIELDS, stimulus_key
 from hyper_bids.inputs.recording import Dataset
+from hyper_bids.inputs.split import SPLIT_FIELDS, split_rule, stimulus_sets
 from hyper_bids.workflow import sidecar_template as guess
 from hyper_bids.workflow.check_findings import TaskCheck
 
@@ -20,13 +22,8 @@ if TYPE_CHECKING:
     from hyper_bids.settings import InputSettings
 
 _SHOWN = 12
-_KNOWN = {
-    "StimulusKey": ("Column", "Regex"),
-    "StimulusSplit": ("Column", "Train", "Test", "Ignore", "Baseline", "DropWhere"),
-    KEY: ("File", "Index", "Dataset", "IndexDataset", "Dimension", "Distribution", "GroundTruth", "Generator",
-          "Description"),
-}  # fmt: skip
-"""Our keys, and what is read in each."""
+_KNOWN = {"StimulusKey": KEY_FIELDS, "StimulusSplit": SPLIT_FIELDS, KEY: SPACE_FIELDS}
+"""Our keys, and what each may hold."""
 
 
 def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, inputs: InputSettings) -> None:
@@ -39,16 +36,14 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
     events : rows of all runs
     inputs : the options that hyper would get
     """
-    from hyper_bids.inputs.key import stimulus_key
     from hyper_bids.inputs.locate import stimuli_folders
     from hyper_bids.inputs.sidecars import Sidecars
-    from hyper_bids.inputs.split import split_rule, stimulus_sets
     from hyper_bids.inputs.stimuli import read_stimuli
 
     folders = stimuli_folders(dataset.root, inputs.overlay)
     try:
         metadata = Sidecars(dataset.root, inputs.overlay).of(dataset.recordings[0].raw, "events")
-        for hint in misspelt(metadata, events.columns):
+        for hint in misspelt(metadata, events.columns, inputs):
             check.say("note", hint)
         spaces = latent_spaces(metadata, inputs)
         key = stimulus_key(metadata, inputs)
@@ -77,21 +72,30 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
     _try_template(check, dataset, metadata, events, blank, folders, inputs, by_stimulus)
 
 
-def misspelt(metadata: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+def misspelt(metadata: Mapping[str, Any], columns: Sequence[str], inputs: InputSettings) -> list[str]:
     """Return what the sidecar seems to mean and does not say: keys and columns that are nearly those known.
 
-    >>> misspelt({"StimulusLatent": {}}, ["onset", "stim_id"])
+    What the options take the place of is not looked at: ``StimulusKey`` with ``--stim-key``, and with ``--latents``
+    all spaces but those that it names.
+
+    >>> from hyper_bids.settings import InputSettings
+    >>> misspelt({"StimulusLatent": {}}, ["onset", "stim_id"], InputSettings())
     ["the sidecar has 'StimulusLatent'. Did you mean 'StimulusLatents'?"]
-    >>> misspelt({"StimulusKey": {"Column": "stimid"}}, ["onset", "stim_id"])
+    >>> misspelt({"StimulusKey": {"Column": "stimid"}}, ["onset", "stim_id"], InputSettings())
     ["StimulusKey: no events column 'stimid'. Did you mean 'stim_id'?"]
+    >>> misspelt({"StimulusKey": {"Column": "stimid"}}, ["onset", "stim_id"], InputSettings(stim_key="stim_id"))
+    []
     """
     hints = []
     for name in sorted(set(metadata) - set(_KNOWN)):
         meant = did_you_mean(name, _KNOWN)
         hints += [f"the sidecar has {name!r}.{meant}"] if meant and name.lower().startswith("stimulus") else []
-    parts = {name: metadata.get(name) for name in ("StimulusKey", "StimulusSplit")}
+    parts = {"StimulusKey": None if inputs.stim_key else metadata.get("StimulusKey")}
+    parts["StimulusSplit"] = metadata.get("StimulusSplit")
+    given = [word.partition("=")[0] for word in inputs.latents]
     spaces = metadata.get(KEY)
-    parts |= {f"{KEY}, {label}": entry for label, entry in spaces.items()} if isinstance(spaces, dict) else {}
+    for label, entry in spaces.items() if isinstance(spaces, dict) else ():
+        parts |= {f"{KEY}, {label}": entry} if not given or label in given else {}
     for name, content in parts.items():
         if not isinstance(content, dict):
             continue

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles, listing
+from hyper_bids.errors import HyperError, InconsistentInput, NothingSelected, listing
 from hyper_bids.inputs.declaration import KEY, NO_LATENTS, latent_spaces
+from hyper_bids.inputs.names import parse_name
 from hyper_bids.inputs.recording import Dataset
 from hyper_bids.inputs.sidecars import Sidecars
 from hyper_bids.workflow.check_declaration import check_spaces
@@ -35,33 +36,41 @@ def check_responses(
     Returns
     -------
     checks : of every task that has maps
-    problems : of participants whose maps cannot be found or told apart
-
-    Raises
-    ------
-    MissingFiles
-        There is no such folder.
+    problems : of participants whose maps cannot be found or told apart, and of tasks without maps
     """
     from hyper_bids.inputs.response_maps import find_maps
 
-    if not folder.is_dir():
-        raise MissingFiles(f"--responses {folder} does not exist.")
     found: dict[str, dict[str, list]] = {}
-    problems: list[HyperError] = []
+    failed: dict[str, list[str]] = {}
+    kinds: dict[str, type[HyperError]] = {}
     for label in participants:
         try:
             maps = find_maps(folder, label, inputs, response)
         except HyperError as error:
-            problems.append(error)
+            failed.setdefault(str(error), []).append(label)
+            kinds[str(error)] = type(error)
             continue
         for item in maps:
             found.setdefault(item.task, {}).setdefault(label, []).append(item)
-    wanted = [task for task in sorted(found) if not tasks or task in tasks]
-    absent = sorted(set(tasks) - set(found))
+    problems = [kinds[text](_of(who, text)) for text, who in failed.items()]
+    known = set(found).union(*(_tasks_named(folder, label) for who in failed.values() for label in who))
+    absent = sorted(set(tasks) - known)
     if absent:
-        there = listing(sorted(found)) or "none"
-        problems.append(MissingFiles(f"--responses {folder}: no maps of task {listing(absent)}; there are: {there}."))
+        said = f"--task-id: {listing(absent)} has no response maps; there are: {listing(sorted(known))}."
+        problems.append(NothingSelected(said))
+    wanted = [task for task in sorted(found) if not tasks or task in tasks]
     return [_check_task(root, folder, task, found[task], inputs) for task in wanted], problems
+
+
+def _of(labels: Sequence[str], text: str) -> str:
+    """Put participants before what was said of them, unless it names them."""
+    named = all(f"sub-{label}" in text for label in labels)
+    return text if named else f"{listing((f'sub-{label}' for label in labels), _SHOWN)}: {text}"
+
+
+def _tasks_named(folder: Path, label: str) -> set[str]:
+    """Return the tasks of a participant whose maps cannot be used, from file names alone."""
+    return {parse_name(path).get("task") or "" for path in (folder / f"sub-{label}").rglob("*_statmap.nii*")} - {""}
 
 
 def _check_task(root: Path, folder: Path, task: str, found: dict[str, list], inputs: InputSettings) -> TaskCheck:
