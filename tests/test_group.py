@@ -284,6 +284,17 @@ def test_no_group_interval_leaves_what_the_metric_can_be(tmp_path, rng):
     assert (means["ci_high"] <= 1).all() and (means["ci_low"] >= 0).all()
 
 
+def test_perfect_scores_of_few_stimuli_leave_room_for_doubt(tmp_path, rng):
+    """18 of 18 in both participants: at least the doubt that 18 of 18 leaves in one (Agresti and Coull)."""
+    out = tmp_path / "out"
+    for who in ("01", "02"):
+        publish(out, who, "ridge", np.ones((18, 3)))
+    assert group(out) == 0
+    (path,) = out.glob("*_groupstats.tsv")
+    rows = load_table(path).query("participant_id == 'group'").set_index("metric")
+    assert rows.loc["pairwise_accuracy", "ci_high"] == 1 and 0.75 < rows.loc["pairwise_accuracy", "ci_low"] < 0.85
+
+
 def test_a_metric_without_its_test_is_a_damaged_file(tmp_path, rng):
     out = tmp_path / "out"
     study(out, rng, people=3, models=("ridge",))

@@ -19,8 +19,8 @@ import numpy as np
 
 from hyper_bids.errors import InconsistentInput
 from hyper_bids.evaluate.confidence import percentiles, resample_counts
-from hyper_bids.evaluate.intervals import participants_interval
-from hyper_bids.evaluate.metrics import within_limits
+from hyper_bids.evaluate.intervals import participants_interval, proportion_interval
+from hyper_bids.evaluate.metrics import METRICS, within_limits
 from hyper_bids.evaluate.refits import nan_mean
 from hyper_bids.evaluate.stats import NAN, NOT_TESTED, STATS_COLUMNS
 from hyper_bids.seeds import generator
@@ -144,7 +144,21 @@ def _interval(means: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int, 
     shared = bool(series) and all(s.index.equals(series[0].index) for s in series)
     rng = generator(seed, "evaluate", "group bootstrap", metric)
     values = [s.to_numpy(float) for s in series]
-    return within_limits(metric, participants_interval(values, shared, n_bootstrap, rng)) if values else (NAN, NAN)
+    if not values:
+        return NAN, NAN
+    if len(values) > 1 and _always_at_a_limit(metric, values):
+        # no spread to make an interval of: as if every participant had brought the same stimuli and nothing else
+        n = min(len(v) for v in values)
+        return proportion_interval(n * float(values[0][0]), n)
+    return within_limits(metric, participants_interval(values, shared, n_bootstrap, rng))
+
+
+def _always_at_a_limit(metric: str, values: list[np.ndarray]) -> bool:
+    """Whether every stimulus of every participant has the same score, the largest or the smallest that there is."""
+    if metric not in METRICS or METRICS[metric].units != "proportion":
+        return False
+    found = np.unique(np.concatenate(values))
+    return len(found) == 1 and float(found[0]) in METRICS[metric].limits
 
 
 def _group_row(
