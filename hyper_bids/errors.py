@@ -101,6 +101,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def count(n: int, one: str, many: str | None = None) -> str:
+    """Write a number with its noun.
+
+    >>> count(1, "run"), count(3, "stimulus", "stimuli")
+    ('1 run', '3 stimuli')
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def listing(items: Iterable[object], limit: int = 5) -> str:
     """Join the first items for a message and say how many more there are.
 

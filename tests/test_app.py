@@ -210,6 +210,7 @@ def test_several_decoders_share_the_responses(dataset, tmp_path, capsys):
     assert len(list(out.glob("sub-02/func/*desc-trial_statmap.nii.gz"))) == 3
     assert not list(out.glob("sub-02/func/*_recon.png"))
     assert len(list((work / "hyper").glob("*fit*"))) == 3
+    assert "Both decoders predicted the latents" in (out / "sub-02.html").read_text()
 
 
 def test_cross_validation_over_stimuli_keeps_them_apart(dataset, tmp_path):
@@ -221,6 +222,7 @@ def test_cross_validation_over_stimuli_keeps_them_apart(dataset, tmp_path):
     assert latents["fold"].nunique() == 4 and latents["stimulus_id"].is_unique and len(latents) == 55
     stats = table(out, "sub-01/func/*_stats.tsv").set_index("metric")
     assert "refits" in stats.loc["pairwise_accuracy", "p_method"]
+    assert "tested on 55 stimuli, each predicted once." in (out / "sub-01.html").read_text()
 
 
 # --- what bad input gets --------------------------------------------------------------------------
@@ -244,6 +246,8 @@ def test_a_damaged_run_fails_its_participant_and_the_other_finishes(broken, tmp_
     assert run(broken, tmp_path) == 1
     error = capsys.readouterr().err
     assert path.name in error and "incomplete" in error
+    last = error.strip().splitlines()[-1]
+    assert last.startswith("error: sub-01: not finished: ") and len(last) < 200, "the failure is said again at the end"
     assert (tmp_path / "out" / "sub-02.html").is_file()
     assert not (tmp_path / "out" / "sub-01").exists() and not (tmp_path / "out" / "sub-01.html").exists()
     assert list((tmp_path / "out" / "logs" / "sub-01").glob("crash-*.txt"))
@@ -339,7 +343,42 @@ def test_reports_only_needs_the_work_folder(dataset, done, tmp_path, capsys):
     page = (done / "sub-01.html").read_bytes()
     assert main([*words, "-w", str(dataset.parent / "work"), "--reports-only"]) == 0
     assert len((done / "sub-01.html").read_bytes()) > 0.9 * len(page)
-    assert main([*words, "-w", str(tmp_path / "elsewhere"), "--reports-only"]) == 66
+    capsys.readouterr()
+    for asked in ("--reports-only", "--boilerplate-only"):
+        assert main([*words, "-w", str(tmp_path / "elsewhere"), asked]) == 66
+        error = capsys.readouterr().err
+        assert f"{asked} reads what a finished run left" in error and "holds no finished run of sub-01" in error
+        assert f"the same command without {asked}" in error and "__" not in error, "no step is named by its folder"
+
+
+def test_reports_only_puts_back_results_that_the_output_lacks(dataset, done, tmp_path, capsys):
+    """Into an output that lost tables, and into an empty one: what the run had written is there again."""
+    copy, empty = tmp_path / "copy", tmp_path / "empty"
+    shutil.copytree(done, copy)
+    lost = list(copy.glob("sub-01/func/*stats.tsv"))
+    assert lost
+    for path in lost:
+        path.unlink()
+    words = ["participant", "--n-permutations", "99", "--participant-label", "01", "--reports-only"]
+    for out in (copy, empty):
+        assert main([str(dataset), str(out), *words, "-w", str(dataset.parent / "work")]) == 0
+        ours, theirs = tree_of(done), tree_of(out)
+        names = [name for name in ours if name.startswith("sub-01/")]
+        assert [name for name in names if ours[name] != theirs.get(name)] == []
+        assert (out / "dataset_description.json").is_file()
+        assert f"missing or changed in {out}, and put back from" in capsys.readouterr().err
+    assert main([str(dataset), str(copy), *words, "-w", str(dataset.parent / "work")]) == 0
+    assert "put back" not in capsys.readouterr().err
+
+
+def test_a_damaged_work_folder_makes_no_report(dataset, done, tmp_path, capsys):
+    work, out = tmp_path / "work", tmp_path / "out"
+    shutil.copytree(dataset.parent / "work", work, symlinks=True)
+    next(work.glob("hyper/sub_01__*/out/tree/**/*_stats.tsv")).write_text("")
+    words = ["participant", "--n-permutations", "99", "--participant-label", "01", "--reports-only"]
+    assert main([str(dataset), str(out), *words, "-w", str(work)]) == 66
+    error = capsys.readouterr().err
+    assert "only a part of a run (not: " in error and not list(out.glob("sub-*"))
 
 
 def test_resume_after_a_kill(dataset, done, tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hyper_bids.audit.baselines import shuffled_error
+from hyper_bids.audit.baselines import shuffled_error, smallest_p
 from hyper_bids.audit.checks import CHECKS, audit
 from hyper_bids.audit.collapse import outside_span, participation_ratio
 from hyper_bids.audit.evidence import Evidence
+from hyper_bids.audit.memoryless import N_DRAWS, memoryless
 from hyper_bids.audit.nuisance import association, centred, leave_one_out_smoother
 from hyper_bids.audit.overlap import nearest_distances
+from hyper_bids.report.words import smallest_possible_p
 
 N, K, TRAINED = 31, 24, 60
 FOLDS = [f"{row % 4}" for row in range(N)]
@@ -66,6 +68,10 @@ def test_an_honest_result_passes_every_check(honest):
         ("Tuning", "NOTE", {"tuning": {"encoder": "eigenface", "folds": [], "decoder": "ols", "select": "all"},
                             "folds": FOLDS}),
         ("ShuffledResponses", "WARN", {"stats": [stat("latent_correlation", 0.01, 0.0)]}),
+        ("ShuffledResponses", "NOTE",
+         {"stats": [stat("latent_correlation", 0.01, 0.0, p_method="all 2 permutations of stimuli (exact)")]}),
+        ("ShuffledResponses", "NOTE",
+         {"stats": [stat("latent_correlation", 0.9, 0.0, p_method="9 permutations of stimuli")]}),
         ("ChanceLevel", "NOTE", {"stats": [stat("pairwise_accuracy", 0.9, 0.58)]}),
         ("ImageCeiling", "WARN", {"stats": [stat("ssim", 0.9, 0.2, ceiling=0.8)]}),
         ("ImageCeiling", "WARN",
@@ -122,6 +128,76 @@ def test_a_decoder_that_retrieves_is_not_novel(honest):
     assert status(honest, "Novelty", predicted=honest["nearest"]) == "WARN"
     mixed = Evidence(**{**honest, "folds": ["a"] * N, "stimuli": [f"face{row // 2}" for row in range(N)]})
     assert mixed.unseen.all(), "both rows of a stimulus are in one fold: no decoder saw it"
+
+
+def decoded_without_memory(seed, n_trained=1000, k=64, noise=30, n=36):
+    """Evidence of a ridge decoder whose every prediction is a linear function of the response."""
+    rng = np.random.default_rng(seed)
+    latents = rng.normal(size=(n_trained + n, k))
+    responses = latents @ rng.normal(size=(k, 200)) + noise * rng.normal(size=(n_trained + n, 200))
+    training, true = latents[:n_trained], latents[n_trained:]
+    known, centre = responses[:n_trained], responses[:n_trained].mean(axis=0)
+    gram = (known - centre).T @ (known - centre) + 200 * np.eye(200)
+    weights = np.linalg.solve(gram, (known - centre).T @ (training - training.mean(axis=0)))
+    return rows_of(true, (responses[n_trained:] - centre) @ weights + training.mean(axis=0), training)
+
+
+def rows_of(true, predicted, training):
+    rows = {"true": true, "predicted": predicted, "training": training, "nearest": retrieved(predicted, training)}
+    return {**rows, "training_mean": np.broadcast_to(training.mean(axis=0), true.shape),
+            "stimuli": [f"face{row}" for row in range(len(true))]}  # fmt: skip
+
+
+def retrieved(predicted, training):
+    return training[[((row - training) ** 2).sum(axis=1).argmin() for row in predicted]]
+
+
+@pytest.mark.parametrize(("n_trained", "k"), [(1000, 64), (40, 64)], ids=["many stimuli", "in the span of few"])
+def test_a_weak_decoder_without_memory_is_not_warned_of(n_trained, k):
+    """Most training stimuli lie nearer than the truth, and that is no memory: 50 datasets, 1 in 100 by chance."""
+    found = [CHECKS["Novelty"](Evidence(**decoded_without_memory(seed, n_trained, k))) for seed in range(50)]
+    assert np.mean([check["Share"] for check in found]) > 0.7
+    assert sum(check["Status"] == "WARN" for check in found) <= 2
+    ratios = [check["Memoryless"]["Observed"] / check["Memoryless"]["Distance"] for check in found]
+    assert np.mean(ratios) == pytest.approx(1, abs=0.005)
+
+
+def test_weak_retrieval_is_warned_of_with_noise_on_top_or_shrunken_too():
+    for seed in range(10):
+        weak = decoded_without_memory(seed)
+        training, rng = weak["training"], np.random.default_rng(seed)
+        for predicted in (weak["nearest"], weak["nearest"] + 0.5 * rng.normal(size=(36, 64)), 0.4 * weak["nearest"]):
+            evidence = rows_of(weak["true"], predicted, training)
+            assert status(evidence, "Novelty") == "WARN"
+
+
+def test_under_folds_a_test_stimulus_is_no_training_stimulus_of_its_own_fold(honest):
+    """All truths are in the training set of other folds; retrieval from those is seen, a good decoder is not."""
+    true = honest["true"].astype(np.float64)
+    folds = np.array(FOLDS)
+    nearest = np.array([retrieved(honest["predicted"][[row]], true[folds != folds[row]])[0] for row in range(N)])
+    change = {"training": true, "nearest": nearest, "folds": FOLDS}
+    assert status(honest, "Novelty", **change) == "PASS"
+    assert status(honest, "Novelty", **change, predicted=nearest) == "WARN"
+
+
+def test_without_memory_the_size_of_the_error_stays_and_one_seed_gives_one_answer(honest):
+    known = [(np.arange(N), honest["training"])]
+    first, again = (memoryless(honest["true"], honest["predicted"], known, 3) for _ in range(2))
+    assert first == again and first.p >= 1 / (1 + N_DRAWS)
+    exact = memoryless(honest["true"], honest["true"].astype(float), known, 3)
+    assert exact.share == 0 and exact.distance == pytest.approx(exact.observed), "no error: nothing to deal"
+    assert memoryless(honest["true"], np.ones((N, K)), known, 3) is None
+    assert memoryless(honest["true"][:7], honest["predicted"][:7], [(np.arange(7), honest["training"])], 3) is None
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["all 6 permutations of stimuli (exact)", "19 permutations of stimuli", "99 refits with permuted stimuli",
+     "two-sided t test, 5 degrees of freedom"],
+)  # fmt: skip
+def test_the_audit_and_the_report_agree_on_what_a_test_can_decide(method):
+    assert smallest_p(method) == smallest_possible_p({"p_method": method})
 
 
 def test_rows_of_stimuli_that_come_in_several_folds_are_not_unseen(honest):

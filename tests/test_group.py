@@ -169,11 +169,11 @@ def test_who_lacks_a_decoder_is_named_and_left_out_of_the_comparison(tmp_path, r
     group(out)
     found, described = rows(out, "model-all_desc-toyZ_groupcomparison")
     assert (found.loc[found["kind"] == "mean", "n"] == 4).all()
-    assert described["LeftOut"] == ["2 participants do not have all decoders and are left out: sub-03, sub-05."]
+    assert described["LeftOut"] == ["Not all decoders have results of 2 participants, left out: sub-03, sub-05."]
     said = capsys.readouterr().out
-    assert "have results of other decoders or latent spaces, and none of this: sub-03, sub-05" in said
-    assert "2 participants of the dataset have no results: sub-08, sub-09; begun and not finished" in said
-    assert "1 participants are not complete, and left out: sub-05" in said
+    assert "there are results of other decoders or latent spaces, and none of this: sub-03, sub-05" in said
+    assert "no results of 2 participants of the dataset: sub-08, sub-09; begun and not finished" in said
+    assert "results of 1 participant left out, since they are not complete: sub-05" in said
     assert "sub-08" in (out / "group.html").read_text()
 
 
@@ -264,7 +264,7 @@ def test_decoders_of_other_responses_are_not_compared(tmp_path, rng, capsys):
         write_json(path, {**json.loads(path.read_text()), "SettingsBeforeDecoder": "lsa" if other else "lss"})
     assert group(out) == 0
     page = (out / "group.html").read_text()
-    assert "The decoders of 1 participants were run with different settings" in page and "compared: sub-01." in page
+    assert "The decoders of 1 participant were run with different settings" in page and "compared: sub-01." in page
     (path,) = out.glob("*_groupcomparison.tsv")
     assert set(load_table(path).query("kind == 'mean'")["n"]) == {3}
 

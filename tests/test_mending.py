@@ -131,6 +131,10 @@ def test_reports_only_refuses_other_settings(dataset, tmp_path, capsys):
     assert run(dataset, tmp_path, "--reports-only", "--hrf", "glover") == 66
     assert "with these settings" in capsys.readouterr().err
     assert "Glover" not in (tmp_path / "out" / "logs" / "CITATION.md").read_text()
+    holder = ParticipantLocks()
+    holder.take("01", tmp_path / "work" / "locks")
+    assert run(dataset, tmp_path, "--reports-only") == 75
+    holder.release()
 
 
 PLUGINS = """

@@ -59,7 +59,24 @@ def test_nothing_is_said_before_something_is_known_and_a_lower_limit_until_all_i
     for k in (1, 2, 3):
         follow(progress, clock, f"glm{k}", 50)
     assert progress.time_left() is None, "of the decoding nothing is known"
+    assert progress.describe()[0] == "[4/5] preparing"
     assert follow(progress, clock, "decode", 7) == 7 and progress.n_done == 5
+    assert progress.describe() == ("[5/5] writing the results", "3 min 27 s")
+
+
+def test_no_time_is_said_to_be_left_where_none_is_known():
+    """A step that takes longer than its kind did: zero seconds are no forecast."""
+    clock = Clock()
+    steps = [step("a", "x: one"), step("b", "x: one", "a"), step("c", "x: two", "b")]
+    progress = Progress(steps, n_procs=1, memory_gb=8, clock=clock)
+    assert progress.describe() == ("[0/3] preparing", "0 s")
+    follow(progress, clock, "a", 5)
+    progress.start("b")
+    assert progress.describe() == ("[1/3] x: one", "5 s, at least 5 s left")
+    clock.now += 6
+    assert progress.describe() == ("[1/3] x: one", "11 s")
+    progress.fail("b")
+    assert progress.describe() == ("[2/3] writing the results", "11 s"), "what waits for it will not run"
 
 
 def test_the_forecast_is_exact_where_work_is_in_proportion_and_all_kinds_are_known(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from hyper_bids import settings as settings_module
 from hyper_bids.decode import DECODERS, SELECTORS
+from hyper_bids.evaluate.reliability import FEWEST_REPEATS, FEWEST_TRAINED, N_REPEATS
 from hyper_bids.presets import PRESETS
 from hyper_bids.report import methods, methods_decoding
 from hyper_bids.report.citations import REFERENCES, SHORT
@@ -56,7 +57,10 @@ SAID = [
     ({"encoder": "identity", "image_size": 32}, ["latents are the pixels of the stimuli, scaled to 32 x 32"], set()),
     ({"alphas": ["10"]}, ["the penalty was 10."], {"ridge"}),
     ({"learning_curve": True}, ["1/8, 1/4 and 1/2 of the training trials"], set()),
-    ({"reliability": True}, ["The reliability of the recordings was measured"], {"shrout"}),
+    ({"reliability": True},
+     ["The reliability of the recordings was measured",
+      f"where stimuli have at least {FEWEST_REPEATS} repetitions: with one repetition left out",
+      f"trained on {FEWEST_TRAINED} to {N_REPEATS - 1} of the other"], {"shrout"}),
     ({"decoder": ["mine.code:Net"], "parameters": {"mine.code:Net": {"depth": 3}}},
      ["by the decoder mine.code:Net with depth = 3."], set()),
 ]  # fmt: skip

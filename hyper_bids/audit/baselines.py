@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from hyper_bids.audit.evidence import Evidence
@@ -13,6 +15,9 @@ SHUFFLED = ("latent_correlation", "pairwise_accuracy", "ssim")
 
 BARELY = 1.645
 """Standard deviations of the null that a score has to lie above its mean."""
+
+ALPHA = 0.05
+"""p that a test must be able to fall below, or it decides nothing."""
 
 NOT_THEORY = 0.02
 """Difference of the permutations' mean from theory's chance level that is explained."""
@@ -114,9 +119,31 @@ def shuffled_responses(evidence: Evidence) -> Light:
     ]
     text = f"{'; '.join(said)} ({method})."
     figures = {name: {"Score": row["mean"], "Shuffled": row["null_mean"]} for name, row in found.items()}
+    floor = smallest_p(method)
+    if floor >= ALPHA:
+        decides = (
+            f"So few cannot tell a decoder from chance, in either direction: the smallest p that they can give is "
+            f"{floor:.2g}. More test stimuli"
+        )
+        more = "" if method.startswith("all ") else ", or more permutations (--n-permutations),"
+        return light("NOTE", f"{text} {decides}{more} are needed.", SmallestP=floor, **figures)
     if len(weak) == len(found):
         return light("WARN", f"{text} The decoder does no better than with the wrong brain data: at chance.", **figures)
     return light("PASS", text, **figures)
+
+
+def smallest_p(method: str) -> float:
+    """Smallest p of a permutation test, from its name in stats.tsv; 0 for any other test.
+
+    1 / (N + 1) for N random permutations or refits, 1 / N for all N (Phipson & Smyth 2010).
+
+    >>> smallest_p("all 2 permutations of stimuli (exact)"), smallest_p("99 refits with permuted stimuli")
+    (0.5, 0.01)
+    """
+    found = re.match(r"(all )?(\d+) (?:permutations|refits)\b", method)
+    if not found:
+        return 0.0
+    return 1 / (int(found[2]) + (not found[1]))
 
 
 def _spread(value: float) -> float:

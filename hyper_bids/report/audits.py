@@ -16,7 +16,7 @@ TITLES = {
     "ShuffledResponses": "Better than with shuffled responses",
     "ChanceLevel": "Chance level of identification",
     "ImageCeiling": "Pictures below those of the true latents",
-    "Novelty": "Nearer to the truth than to what was trained on",
+    "Novelty": "Training stimuli not remembered",
     "Nuisance": "No run, onset or motion in what is decoded",
     "DataScale": "Enough training stimuli for the latents",
     "DimensionCollapse": "Predictions vary in many dimensions",

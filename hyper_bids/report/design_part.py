@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from hyper_bids.derivatives.names import Scope
+from hyper_bids.errors import count
 from hyper_bids.report import figures_design
 from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC, given_kind
 from hyper_bids.report.scores import known
-from hyper_bids.report.summary import count
 from hyper_bids.report.tables import Table, cell, nuisance_cells
 
 

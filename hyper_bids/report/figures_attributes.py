@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, short_headings, style
 
 COLUMNS = 2
+LONGEST = 20
+"""Characters of an attribute's name, at most: its title is bold."""
 
 
 def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: dict[str, str]) -> Drawing:
@@ -19,13 +21,12 @@ def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: 
     scores : attribute -> true (n,), predicted (n,)
     titles : attribute -> title, with r and p
     """
-    names = list(scores)
-    n_rows = -(-len(names) // COLUMNS)
+    n_rows = -(-len(scores) // COLUMNS)
+    headings = short_headings([titles[name] for name in scores], LONGEST)
     with style():
         figure = new_figure(BESIDE, 40 + 225 * n_rows)
         every = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
-        for axes, name in zip(every, names, strict=False):
-            true, predicted = scores[name]
+        for axes, heading, (true, predicted) in zip(every, headings, scores.values(), strict=False):
             axes.axhline(0, color="#eef0f3", zorder=0)
             axes.axvline(0, color="#eef0f3", zorder=0)
             axes.scatter(true, predicted, s=22, color=BLUE, alpha=0.85, linewidth=0)
@@ -33,10 +34,10 @@ def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: 
                 slope, intercept = np.polyfit(true, predicted, 1)
                 ends = np.array([true.min(), true.max()])
                 axes.plot(ends, intercept + slope * ends, color=GREY, linewidth=1.2)
-            axes.set_title(titles[name])
+            axes.set_title(heading)
             axes.set_xlabel("true")
             axes.set_ylabel("predicted")
-        for axes in every[len(names) :]:
+        for axes in every[len(scores) :]:
             axes.set_visible(False)
         return draw(figure)
 
@@ -53,10 +54,11 @@ def attribute_bars_figure(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], t
     scores : attribute -> true (n,), predicted (n,)
     titles : attribute -> title
     """
+    headings = short_headings([titles[name] for name in scores], LONGEST)
     with style():
         figure = new_figure(BESIDE, 56 + 118 * len(scores))
         every = figure.subplots(len(scores), 1, squeeze=False)[:, 0]
-        for axes, (name, (true, predicted)) in zip(every, scores.items(), strict=True):
+        for axes, heading, (true, predicted) in zip(every, headings, scores.values(), strict=True):
             order = np.argsort(true, kind="stable")
             if len(order) > MOST_BARS:
                 order = order[np.round(np.linspace(0, len(order) - 1, MOST_BARS)).astype(int)]
@@ -65,7 +67,7 @@ def attribute_bars_figure(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], t
             axes.bar(x - 0.2, true[order], width=0.4, color=GREY, label=said[0])
             axes.bar(x + 0.2, predicted[order], width=0.4, color=BLUE, label=said[1])
             axes.axhline(0, color="#9aa3af", linewidth=0.8)
-            axes.set_title(titles[name].replace("\n", ": "), fontsize=8.5)
+            axes.set_title(heading.replace("\n", ": "), fontsize=8.5)
             axes.set_ylabel("score")
             axes.set_xticks([])
             axes.margins(x=0.01)

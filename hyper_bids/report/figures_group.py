@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, GREY, ORANGE, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, GREY, ORANGE, Drawing, draw, new_figure, short_names, style
 
 
 def participants_figure(
@@ -18,7 +18,7 @@ def participants_figure(
     rows : m mappings with mean, ci_low, ci_high, null_mean, null_sd, chance; NaN where unknown
     group : the same of the group
     """
-    names = [*participants, "group"]
+    names = [*short_names(participants), "group"]
     with style():
         figure = new_figure(440, 104 + 24 * len(names))
         axes = figure.subplots()

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hyper_bids.report.canvas import Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import Drawing, draw, new_figure, short_headings, style
 
 NAME = 104
 """CSS pixels of the column of names."""
+
+LONGEST = 18
+"""Characters of a line in that column, at most."""
 
 
 def interpolation_figure(
@@ -32,7 +35,8 @@ def interpolation_figure(
             len(rows), columns + 1, squeeze=False, width_ratios=[NAME / cell] + [1] * columns
         )
         titles = [_title(share) for share in shares] + ["shown"] * shown
-        for line, (name, pictures, stimulus) in zip(every, rows, strict=True):
+        names = short_headings([name for name, _, _ in rows], LONGEST)
+        for line, name, (_, pictures, stimulus) in zip(every, names, rows, strict=True):
             line[0].text(0, 0.5, name, va="center", fontsize=8, transform=line[0].transAxes)
             for axes, pixels in zip(line[1:], [*pictures, *([stimulus] if shown else [])], strict=True):
                 if pixels is not None:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, FOLD, GREY, ORANGE, WIDTH, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, FOLD, GREY, ORANGE, WIDTH, Drawing, draw, new_figure, short_names, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LABELS = 60
 """With more stimuli than this the rows carry no names."""
+
+AROUND, ROW, LEAST = 124, 19, 76
+"""CSS pixels: of legend and axis around the rows, of a row, and of all rows, however few there are."""
 
 
 def _reference(axes: Axes, value: float | None, colour: str, line: str, label: str) -> None:
@@ -33,7 +36,7 @@ def scores_figure(
     """
     n = len(stimuli)
     labelled = n <= MOST_LABELS
-    height = 96 + (19 * n if labelled else 420)
+    height = AROUND + (max(ROW * n, LEAST) if labelled else 420)
     with style():
         figure = new_figure(WIDTH, height)
         every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -50,7 +53,7 @@ def scores_figure(
             axes.grid(axis="y", color="#eef0f3", linewidth=0.8)
             axes.set_axisbelow(True)
         every[0].set_ylim(n - 0.5, -0.5)
-        every[0].set_yticks(range(n) if labelled else [], stimuli if labelled else [])
+        every[0].set_yticks(range(n) if labelled else [], short_names(stimuli) if labelled else [])
         if not labelled:
             every[0].set_ylabel("stimuli, best on top")
         for axes in every:
@@ -111,7 +114,7 @@ def null_figure(names: list[str], rows: list[dict[str, float]]) -> Drawing:
         if known:
             x, y = zip(*known, strict=True)
             axes.scatter(x, y, marker="|", s=160, color=GREY, label="ceiling (true latents)", zorder=3)
-        axes.set_yticks(range(n), names)
+        axes.set_yticks(range(n), short_names(names, 40))
         axes.set_ylim(n - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", color="#eef0f3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hyper_bids.report.canvas import BESIDE, BLUE, GREY, ORANGE, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BESIDE, BLUE, GREY, ORANGE, Drawing, draw, new_figure, short_names, style
 
 MOST_NAMES = 26
 """With more stimuli than this the axes carry no names."""
@@ -26,8 +26,8 @@ def similarity_figure(stimuli: list[str], targets: np.ndarray, random: np.ndarra
         top, bottom = figure.subfigures(2, 1, height_ratios=[300, 170])
         left, right = top.subplots(1, 2, width_ratios=[targets.shape[1], random.shape[1]], sharey=True)
         for axes, values, title, across in (
-            (left, targets, "Targets", f"true latents of {n} stimuli"),
-            (right, random, "Random latents", f"{random.shape[1]} random latents"),
+            (left, targets, "Targets", f"true latents of\n{n} stimuli"),
+            (right, random, "Random latents", f"{random.shape[1]} random\nlatents"),
         ):
             image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
             axes.set_title(title)
@@ -35,7 +35,10 @@ def similarity_figure(stimuli: list[str], targets: np.ndarray, random: np.ndarra
             axes.set_xticks([])
             axes.tick_params(length=0)
         left.set_ylabel(f"predictions, best on top (n = {n})")
-        left.set_yticks(range(n) if n <= MOST_NAMES else [], stimuli if n <= MOST_NAMES else [], fontsize=7)
+        if n <= MOST_NAMES:
+            left.set_yticks(range(n), short_names(stimuli), fontsize=7)
+        else:
+            left.set_yticks([])
         top.colorbar(image, ax=[left, right], label="Pearson r", shrink=0.85, aspect=16)
         _distributions(bottom.subplots(), targets, random)
         return draw(figure, ".png")

@@ -86,7 +86,8 @@ def group_text(
             "whether these participants' predictions carry information, not how many people's would.",
             "95 % intervals of means take participants and stimuli as samples where all were tested on the same "
             f"stimuli, by variance components {text.cite('cornfield')} with the degrees of freedom of "
-            f"{text.name('satterthwaite')}, cut at what the metric can be; where they were not, participants only, by t.",
+            f"{text.name('satterthwaite')}, cut at what the metric can be; where they were not, participants only, by "
+            "t.",
         ]
     else:
         sentences.append("p-values and intervals are the participant's own.")

@@ -130,10 +130,10 @@ def _reliability(
         f"stepped up to all repeats by the formula of {text.name('spearman')} and {text.name('brown')}; and the noise "
         "ceiling, the share of the variance of mean responses that differences between stimuli can explain "
         f"{text.cite('shrout')}.",
-        f"Of the voxels decoded from, as in {text.name('hyper')}: with one repetition left out at a time, logistic "
-        "regression was trained on 3 to 11 of the other repetitions (at most as many as there are), as single "
-        "responses, to name the stimulus; its "
-        "penalty was chosen by cross-validation within them.",
+        f"Of the voxels decoded from, as in {text.name('hyper')}, and where stimuli have at least 4 repetitions: with "
+        "one repetition left out at a time, logistic regression was trained on 3 to 11 of the other repetitions (at "
+        "most as many as there are), as single responses, to name the stimulus; its penalty was chosen by "
+        "cross-validation within them.",
         "What noise allows decoded latents to correlate with the true ones is the square root of the reliability of "
         "the predictions from halves of the test repeats, stepped up likewise.",
     ]

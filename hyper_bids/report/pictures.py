@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyper_bids.errors import MissingFiles
+from hyper_bids.report.canvas import short_names
 from hyper_bids.report.scores import number
 from hyper_bids.report.thumbnails import Quality, Thumbnail, read_picture
 
@@ -67,6 +68,11 @@ class Card:
     rank: int
     shown: list[Shown]
     scores: list[tuple[str, str]]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is any picture: cards without one are listed by name."""
+        return any(item.picture is not None for item in self.shown)
 
 
 def per_stimulus(metrics: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -181,12 +187,11 @@ def sheets(table: pd.DataFrame, paths: Mapping[str, str], drawn: Mapping[str, np
             f"All {len(stimuli)} test stimuli"
         )  # fmt: skip
         yield Sheet(
-            rows, [_short_caption(stimulus, table.loc[stimulus]) for stimulus in here],
+            rows, [_caption(name, table.loc[of]) for name, of in zip(short_names(here, 12), here, strict=True)],
             {kind: drawn[name][0] for kind, name in SHARED.items()}, f"{which}, best first",
         )  # fmt: skip
 
 
-def _short_caption(stimulus: str, row: Mapping[str, Any]) -> str:
-    name = stimulus if len(stimulus) <= 12 else f"…{stimulus[-11:]}"
+def _caption(name: str, row: Mapping[str, Any]) -> str:
     r = row.get("latent_correlation", np.nan)
     return f"{name}: r {number(r, 2)}" if np.isfinite(r) else name

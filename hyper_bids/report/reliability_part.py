@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from hyper_bids.derivatives.names import Scope
+from hyper_bids.errors import count
 from hyper_bids.report.figures_brain import BrainRow, brain_figure
 from hyper_bids.report.figures_reliability import ceilings_figure, recordings_figure
 from hyper_bids.report.figures_template import APPROXIMATE, glass_figure, in_template, surface_figure
 from hyper_bids.report.gallery import FigureFolder, PlacedFigure
 from hyper_bids.report.read import read_maps, read_volume
-from hyper_bids.report.summary import count
 
 VOXELS = {
     "split_half": "correlation r between halves of the repeats",

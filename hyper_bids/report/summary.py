@@ -7,21 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from hyper_bids.errors import count
 from hyper_bids.report.methods_responses import GIVEN, PARAMETRIC, given_kind
 from hyper_bids.report.scores import ABOVE, AT, TESTED, UNDECIDABLE, UNTESTED, ScoreRow, headline, number
 from hyper_bids.report.words import unreachable
 
 TOLD = ("latent_correlation", "pairwise_accuracy", "top1", "ssim")
 """Metrics whose tests the summary spells out."""
-
-
-def count(n: int, one: str, many: str | None = None) -> str:
-    """Write a number with its noun.
-
-    >>> count(1, "run"), count(3, "stimulus", "stimuli")
-    ('1 run', '3 stimuli')
-    """
-    return f"{n} {one if n == 1 else many or one + 's'}"
 
 
 def recorded(participant: str, task: str, facts: Mapping[str, Any]) -> str:
@@ -78,9 +70,12 @@ def decoded(
     learned = f"From {several or 'the'} voxels, the decoder {name} predicted {what}"
     repeats = metrics["n_repeats"].dropna()
     if task.get("cross_validate"):
+        each = f" in {count(len(metrics), 'prediction')}"
+        if len(metrics) == n_tested:
+            each = ", predicted once" if n_tested == 1 else ", each predicted once"
         return (
             f"{learned} in {count(len(folds), 'fold')} ({_left_out(task['cross_validate'])}), tested on "
-            f"{count(n_tested, 'stimulus', 'stimuli')} in {count(len(metrics), 'prediction')}."
+            f"{count(n_tested, 'stimulus', 'stimuli')}{each}."
         )
     n_train = folds[0]["n_train"] if folds else None
     unit = "training response" if mode == GIVEN else "training trial"

@@ -63,9 +63,18 @@ class Execution:
         None, "folder for pybids databases, one per dataset and selection", kind="path"
     )
     stop_on_first_crash: bool = option(False, "stop when a step fails instead of finishing the others", kind="flag")
-    reports_only: bool = option(False, "write only the reports, from results that exist", kind="flag")
+    reports_only: bool = option(
+        False,
+        "make the reports again from the work folder (-w) of a finished run, which is given the same options; results "
+        "that the output lacks are put back",
+        kind="flag",
+    )
     boilerplate_only: bool = option(
-        False, "write only logs/CITATION.md, the methods text", kind="flag", flags=("--boilerplate_only",)
+        False,
+        "write only logs/CITATION.md and .bib, the methods text and its references, of a finished run: it too reads "
+        "the work folder (-w)",
+        kind="flag",
+        flags=("--boilerplate_only",),
     )
     dry_run: bool = option(False, "print what would be done and write nothing", kind="flag")
     config: Path | None = option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hyper_bids.derivatives.names import group_name
 from hyper_bids.derivatives.sidecars import Provenance
 from hyper_bids.derivatives.write import write_json, write_tsv
-from hyper_bids.errors import listing
+from hyper_bids.errors import count, listing
 from hyper_bids.settings import Execution, Settings
 from hyper_bids.workflow import group_covariates
 from hyper_bids.workflow.group_comparison import COLUMNS, Comparison, compare_all
@@ -59,7 +59,7 @@ def run_group(bids_dir: Path, output_dir: Path, settings: Settings, execution: E
         for notice in result.notices:
             print(f"warning: {notice}")
         if not quiet:
-            print(f"{result.title}: {len(result.paths)} participants")
+            print(f"{result.title}: {count(len(result.paths), 'participant')}")
     page = write_group_report(output_dir, reports, comparisons, _other_tasks(output_dir, execution.task_id))
     if not quiet:
         print(f"group: done; open {page}")
@@ -104,7 +104,7 @@ def _write_results(output: Path, result: Results, seed: int) -> dict[str, Any]:
         ("groupmetrics", combined, metrics_dictionary(combined.columns)),
         ("groupstats", tested, stats_dictionary(tested.columns)),
     ):
-        content = stamp.stamp(Description=f"{suffix} of {n} participants", **dictionary)
+        content = stamp.stamp(Description=f"{suffix} of {count(n, 'participant')}", **dictionary)
         _write(output, result.key, suffix, table, content)
     covariates = _write_covariates(output, result, stamp, seed)
     words = _words(result)
@@ -132,7 +132,7 @@ def _write_covariates(output: Path, result: Results, stamp: Provenance, seed: in
     table = group_covariates.covariate_rows(result.stacked, known, seed)
     if table.empty:
         return None
-    text = f"accuracy, averaged over {len(result.paths)} participants, against what is known of the stimuli"
+    text = f"accuracy, averaged over {count(len(result.paths), 'participant')}, against what is known of the stimuli"
     content = stamp.stamp(Description=text, Complexity=result.codec, **group_covariates.COLUMNS)
     _write(output, result.key, "groupcovariates", table, content)
     return table

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hyper_bids.derivatives.sidecars import column
+from hyper_bids.errors import count
 from hyper_bids.seeds import generator
 from hyper_bids.workflow.group_results import Results
 
@@ -83,12 +84,14 @@ def _compare(key: tuple[str | None, ...], what: str, found: dict[str, Results], 
     everyone -= set(unlike)
     if unlike:
         notices.append(
-            f"The decoders of {len(unlike)} participants were run with different settings of the input, the GLM or the "
-            f"voxels, and are not compared: {', '.join(unlike[:20])}. Give all decoders to one command."
+            f"The decoders of {count(len(unlike), 'participant')} were run with different settings of the input, the "
+            f"GLM or the voxels, and are not compared: {', '.join(unlike[:20])}. Give all decoders to one command."
         )
     lost = sorted(everybody - everyone - set(unlike))
     if lost:
-        notices.append(f"{len(lost)} participants do not have all {what} and are left out: {', '.join(lost[:20])}.")
+        notices.append(
+            f"Not all {what} have results of {count(len(lost), 'participant')}, left out: {', '.join(lost[:20])}."
+        )
     for metric in _shared_metrics(found, what) if everyone else []:
         scores = _scores(found, metric, everyone)
         if scores is None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hyper_bids import __version__
 from hyper_bids.derivatives.names import entities_of
-from hyper_bids.errors import InconsistentInput, MissingFiles, listing
+from hyper_bids.errors import InconsistentInput, MissingFiles, count, listing
 from hyper_bids.workflow.files import TEXT_COLUMNS
 
 if TYPE_CHECKING:
@@ -252,16 +252,17 @@ def name_absent(
         )
         broken = sorted(set(incomplete.get(result.key, [])) - set(result.paths))
         if absent:
-            text = f"{result.title}: {len(absent)} participants of the dataset have no results: {listing(absent, 20)}"
+            who = count(len(absent), "participant")
+            text = f"{result.title}: no results of {who} of the dataset: {listing(absent, 20)}"
             text += f"; begun and not finished (see logs/): {listing(begun, 20)}." if begun else "."
             result.notices.append(text)
         if elsewhere:
             result.notices.append(
-                f"{result.title}: {len(elsewhere)} participants have results of other decoders or latent spaces, and "
-                f"none of this: {listing(elsewhere, 20)}."
+                f"{result.title}: of {count(len(elsewhere), 'participant')} there are results of other decoders or "
+                f"latent spaces, and none of this: {listing(elsewhere, 20)}."
             )
         if broken:
             result.notices.append(
-                f"{result.title}: the results of {len(broken)} participants are not complete, and left out: "
-                f"{listing(broken, 20)}."
+                f"{result.title}: results of {count(len(broken), 'participant')} left out, since they are not "
+                f"complete: {listing(broken, 20)}."
             )

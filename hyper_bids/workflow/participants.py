@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 from hyper_bids import __version__
 from hyper_bids.derivatives.dataset import describe_latent_space, write_root
@@ -13,8 +15,6 @@ from hyper_bids.derivatives.tree import publish
 from hyper_bids.derivatives.write import remove_unfinished, write_text
 from hyper_bids.devices import checked_device
 from hyper_bids.errors import HyperError, Locked, OutputNotWritable, UsageError, listing
-from hyper_bids.inputs.recording import Dataset
-from hyper_bids.inputs.task import TaskInput
 from hyper_bids.settings import Execution, Settings, replace, write_toml
 from hyper_bids.workflow.dry_run import describe
 from hyper_bids.workflow.execute import read_outputs
@@ -26,7 +26,11 @@ from hyper_bids.workflow.participant_plan import ParticipantPlan, plan_participa
 from hyper_bids.workflow.plan import Step
 from hyper_bids.workflow.progress import Progress, memory_in_use
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
+from hyper_bids.workflow.step_folders import Finished
 from hyper_bids.workflow.work_folder import claim
+
+SHORT = 160
+"""Characters of an error that is said again at the end."""
 
 
 def run_participants(
@@ -142,7 +146,7 @@ def _process(
             errors[participant] = error
             journal.fail(f"sub-{participant}: {error}", participant)
     if plans:
-        _write_root(output_dir, loaded.dataset, [task for tasks in loaded.tasks.values() for task in tasks])
+        describe_output(output_dir, loaded)
         failed, broken = _run(plans, output_dir, work_dir, execution, journal)
         errors.update(failed)
         finished = [participant for participant in plans if participant not in errors]
@@ -157,6 +161,7 @@ def _process(
         write_citation(output_dir, plans[finished[0]], work_dir)
     for participant in finished:
         journal.say(f"sub-{participant}: done; open {output_dir / f'sub-{participant}.html'}", participant)
+    say_failures(errors, finished, journal)
     if execution.clean_work_dir:
         _clean(work_dir, [plans[participant] for participant in finished])
     return exit_code(errors, len(finished))
@@ -180,10 +185,11 @@ def _run(
     greedy = [step for step in steps if step.mem_gb > memory_gb]
     if greedy:
         journal.warn(
-            f"{len(greedy)} steps may need up to {max(step.mem_gb for step in greedy):.1f} GB, more than the limit of "
-            f"{memory_gb:.1f} GB; they are run one at a time."
+            f"Steps that may need more than the limit of {memory_gb:.1f} GB (up to "
+            f"{max(step.mem_gb for step in greedy):.1f} GB) are run one at a time: {len(greedy)} of {len(steps)}."
         )
-    journal.say(f"{len(steps)} steps on {n_procs} processes, at most {memory_gb:.1f} GB")
+    processes = "1 process" if n_procs == 1 else f"{n_procs} processes"
+    journal.say(f"{len(steps)} steps on {processes}, at most {memory_gb:.1f} GB")
     done = Progress(steps, n_procs, memory_gb)
 
     def progress(step: Step, status: str) -> None:
@@ -208,6 +214,14 @@ def _run(
             progress=progress,
             debug=execution.debug,
         )
+        errors = _end(plans, finished, owner, output_dir, journal)
+    return errors, _broken_decoders(plans, [failure.step.name for failure in finished.failures])
+
+
+def _end(
+    plans: dict[str, ParticipantPlan], finished: Finished, owner: dict[str, str], output_dir: Path, journal: Journal
+) -> dict[str, HyperError]:
+    """Say what failed and publish what is complete; return the first error of every other participant."""
     errors: dict[str, HyperError] = {}
     for failure in finished.failures:
         participant = owner[failure.step.name]
@@ -232,9 +246,9 @@ def _run(
                     participant,
                 )
         elif participant not in errors:
-            errors[participant] = HyperError(f"sub-{participant} was not finished: another step had failed before.")
+            errors[participant] = HyperError("another step had failed before.")
             errors[participant].exit_code = 1
-    return errors, _broken_decoders(plans, [failure.step.name for failure in finished.failures])
+    return errors
 
 
 def _count(done: Progress, step: Step, status: str, journal: Journal, participant: str) -> None:
@@ -308,12 +322,15 @@ def choose_device(wanted: str) -> str:
     return checked_device(wanted)
 
 
-def _write_root(output_dir: Path, dataset: Dataset, tasks: list[TaskInput]) -> None:
+def describe_output(output_dir: Path, loaded: Loaded) -> None:
+    """Write the files that make the output folder a dataset."""
+    dataset = loaded.dataset
     links = {"raw": os.path.relpath(dataset.root, output_dir)}
     links.update({name: os.path.relpath(path, output_dir) for name, path in (dataset.derivatives or {}).items()})
     descriptions: dict[str, str] = {}
-    for task in tasks:
-        descriptions.update(describe_latent_space(task.space))
+    for tasks in loaded.tasks.values():
+        for task in tasks:
+            descriptions.update(describe_latent_space(task.space))
     write_root(output_dir, dataset.description, links, descriptions)
 
 
@@ -343,6 +360,15 @@ def _clean(work_dir: Path, plans: list[ParticipantPlan]) -> None:
             shutil.rmtree(work_dir / WORKFLOW / step.name, ignore_errors=True)
         for folder in (work_dir / "inputs").glob(f"sub_{plan.participant}__*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def say_failures(errors: dict[str, HyperError], finished: Sequence[str], journal: Journal) -> None:
+    """Repeat who failed, where what was said of it may have scrolled away: among several participants."""
+    if len(errors.keys() | set(finished)) < 2:
+        return
+    for participant, error in errors.items():
+        how = "finished in part" if participant in finished else "not finished"
+        journal.fail(f"sub-{participant}: {how}: {shorten(str(error), SHORT, placeholder=' ...')}", participant)
 
 
 def exit_code(errors: dict[str, HyperError], n_finished: int) -> int:

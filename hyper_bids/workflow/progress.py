@@ -154,9 +154,12 @@ class Progress:
         """Return the line in two parts: what is done and running; time and memory."""
         names = [step.label for step, _ in self.running()]
         more = f" and {len(names) - WORDS_RUNNING} more" if len(names) > WORDS_RUNNING else ""
-        what = f"[{self.n_done}/{self.n_steps}] " + (", ".join(names[:WORDS_RUNNING]) + more or "preparing")
-        left = self.time_left()
-        facts = [duration(self.elapsed)] + ([str(left)] if left is not None else [])
+        with self._lock:
+            over = not self._left
+        what = f"[{self.n_done}/{self.n_steps}] "
+        what += ", ".join(names[:WORDS_RUNNING]) + more or ("writing the results" if over else "preparing")
+        left = None if over else self.time_left()
+        facts = [duration(self.elapsed)] + ([str(left)] if left is not None and round(left.seconds) > 0 else [])
         if memory_in_use is not None:
             facts.append(f"{memory_in_use:.1f} of {self._memory_gb:.1f} GB")
         return what, ", ".join(facts)
