@@ -88,7 +88,8 @@ BEFORE = {
 CAN_BE_COMPARED = re.compile(r"same|limits: .*|    \d+ files compared.*|\d+ steps on .*|\[\d+/\d+\] .*")
 """Lines that a page shows and that do not depend on machine, data and time, but for what `VARIES`."""
 VARIES = {
-    r"\d+ (files|tables|proc)": r"\\d+ \1",
+    r"\d+ (files|tables)": r"\\d+ \1",
+    r"\d+ process(es)?": r"\\d+ process(?:es)?",
     r"at most \d+\\\.\d+ GB": r"at most \\d+\.\\d+ GB",
     r"^\\\[\d+/": r"\\[\\d+/",
 }
