@@ -75,7 +75,8 @@ def test_a_worker_killed_in_a_fit_is_told_as_that_and_the_rest_finishes(home, tm
     run = start(home, tmp_path / "out", tmp_path / "work", env=with_path(tmp_path))
     printed, said = run.communicate(timeout=SECONDS)
     assert run.returncode == 1, said
-    (line,) = [line for line in said.splitlines() if line.startswith("error:")]
+    line, repeated = [line for line in said.splitlines() if line.startswith("error:")]
+    assert repeated.startswith("error: sub-01: not finished:")  # at the end, where it is seen
     for words in ("sub-01 faces: GLM run-02", "the worker was killed", "want of memory", "it had asked for 0.", "GB",
                   "Give the job more memory", "--n-cpus 1 instead of 2", "details:"):  # fmt: skip
         assert words in line
