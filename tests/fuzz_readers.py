@@ -18,7 +18,7 @@ from hyper_bids.generate.pggan_network import PGGAN
 from hyper_bids.weights import read_weights
 
 SPARE_BYTES = 300_000_000
-SECONDS = 5
+SECONDS = 120  # seconds are enough; it only ends what never ends
 
 
 def altered(content: bytes, rng: np.random.Generator, n: int):

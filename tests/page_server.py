@@ -45,7 +45,7 @@ def start(folder: Path, programs: dict[str, str]) -> Iterator[None]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     server = subprocess.Popen([sys.executable, __file__, address], cwd=ROOT, env=environment)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not Path(address).exists():
             assert server.poll() is None and time.monotonic() < end, "the app could not be imported"
             time.sleep(0.05)

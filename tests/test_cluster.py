@@ -18,7 +18,7 @@ from hyper_bids.derivatives.write import remove_unfinished
 from hyper_bids.workflow import nipype_engine
 from hyper_bids.workflow.plan import Step
 
-SECONDS = 400
+SECONDS = 900
 KILLER = """
 import os, signal, sys
 def kill(event, words):

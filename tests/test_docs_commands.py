@@ -232,7 +232,7 @@ class Shell:
 
     def __call__(self, text: str) -> subprocess.CompletedProcess:
         words = ["bash", "-uo", "pipefail", "-c", text]
-        return subprocess.run(words, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=600)
+        return subprocess.run(words, cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=1800)
 
     def run(self, command: Command, words: dict[str, str]) -> None:
         """Run a command; hold its exit code and what can be compared against the page."""

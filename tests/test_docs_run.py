@@ -32,7 +32,7 @@ def shell(tmp_path_factory):
     def run(script):
         environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
         words = ["bash", "-euo", "pipefail", "-c", script]
-        done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True, timeout=1800)
         assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -21,8 +20,7 @@ from hyper_bids.errors import HyperError, InconsistentInput, MissingFiles
 from hyper_bids.weights import h5_table, keras_h5, read_weights, torch_files, torchscript_files
 from hyper_bids.weights.canonical import Damaged, Refused
 
-SECONDS = 15
-"""Far beyond what any of these files takes, on a busy machine too."""
+pytestmark = pytest.mark.usefixtures("ends")
 
 
 @pytest.fixture
@@ -39,10 +37,9 @@ def keras(tmp_path) -> Path:
 
 
 def refuse(path: Path, says: str, error: type[HyperError] = InconsistentInput) -> None:
-    started = time.process_time()
     with pytest.raises(error, match=says) as caught:
         read_weights(path, option="--features")
-    assert "\n" not in str(caught.value) and time.process_time() - started < SECONDS
+    assert "\n" not in str(caught.value)
 
 
 # ------------------------------------------------------------------ pickles, TorchScript
@@ -240,11 +237,10 @@ def test_a_network_of_another_kind_in_hdf5(tmp_path):
 
 @pytest.mark.parametrize("name", ["vggface", "vggface2", "alexnet"])
 def test_truncations_and_random_bytes_end_in_an_error_or_in_weights(tmp_path, name):
-    """The bound is on the processor's time: HDF5's library is stopped when it no longer ends."""
+    """HDF5's library may no longer end: it is stopped then."""
     whole = files.thin_file(name, tmp_path / "whole").read_bytes()
     rng = np.random.default_rng(9)
     path = tmp_path / f"w.{name}"
-    started = os.times()
     n_refused = 0
     for number in range(16):
         content = bytearray(whole)
@@ -259,9 +255,7 @@ def test_truncations_and_random_bytes_end_in_an_error_or_in_weights(tmp_path, na
         except HyperError as error:
             n_refused += 1
             assert "\n" not in str(error)
-    used = os.times()
     assert n_refused >= 8
-    assert sum(used[:4]) - sum(started[:4]) < 16 * SECONDS
 
 
 def test_a_pickle_of_numbers_that_is_no_network(tmp_path):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
-import time
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from hyper_bids.workflow.group_covariates import kinds_of
 from hyper_bids.workflow.group_results import parse_table
 
 METRICS = ("latent_correlation", "pairwise_accuracy", "ssim")
+MEMORY = 100e6
 STIMULI = [f"face{number:02d}" for number in range(18)]
 
 
@@ -244,14 +244,15 @@ def test_a_damaged_table_is_named(tmp_path, rng, damage):
         group(out)
 
 
-def test_many_participants_are_quick_and_drawn_as_a_distribution(tmp_path, rng):
+def test_many_participants_fit_and_are_drawn_as_a_distribution(tmp_path, rng):
     """60 x 18 stimuli x 5 models; 1000 x 100 x 5 took 40 s of one core and 0.7 GB when this was written."""
     out = tmp_path / "out"
     study(out, rng, people=60, models=tuple("abcde"))
-    start = time.perf_counter()
+    tracemalloc.start()
     group(out)
-    assert time.perf_counter() - start < 40  # takes about 4 s; the bound only catches a change of order
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**21  # kB
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MEMORY
     assert "mean; the group&#39;s 95 % interval is shaded" in (out / "group.html").read_text()
 
 

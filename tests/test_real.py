@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import numpy as np
 import pandas as pd
@@ -66,12 +65,9 @@ def test_miyawaki(shared_data, tmp_path):
 
 
 def test_sim_ds001761(shared_data, tmp_path):
-    start = time.perf_counter()
     stats = decode(shared_data / "sim_ds001761", "prep", tmp_path)
-    seconds = time.perf_counter() - start
     assert stats.loc["top1", "mean"] >= 0.95 and stats.loc["latent_dimension_correlation", "mean"] >= 0.88
     assert stats.loc["top1", "n"] == 20
-    assert seconds < 120  # takes about 5 s; the bound only catches a change of order
 
 
 def test_raw_images_as_they_came(shared_data, tmp_path):

@@ -8,7 +8,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -162,15 +161,15 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_end_soon_and_small(tmp_path, name):
+@pytest.mark.usefixtures("ends")
+def test_bombs_end_and_stay_small(tmp_path, name):
     (tmp_path / "w").write_bytes(BOMBS[name])
     tracemalloc.start()
-    begun = time.monotonic()
     with pytest.raises(HyperError):
         read_weights(tmp_path / "w")
-    seconds, (_, peak) = time.monotonic() - begun, tracemalloc.get_traced_memory()
+    _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 30 and peak < 700e6
+    assert peak < 700e6
 
 
 def test_tensors_larger_than_their_storage(tmp_path):
