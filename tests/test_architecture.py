@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SCIENCE = {"inputs", "glm", "decode", "generate", "features", "evaluate", "audit", "report", "simulate"}
 LAYERS = [
-    {"errors", "seeds", "presets", "resampling"},
+    {"errors", "seeds", "presets"},
+    {"resampling", "whole_files"},
     {"data", "weights", "devices"},
     {"protocols", "settings", "registry"},
     SCIENCE | {"derivatives", "testing"},

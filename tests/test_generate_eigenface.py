@@ -137,9 +137,12 @@ def test_a_broken_file_is_refused(tmp_path):
         Eigenface.load(tmp_path / "array.npy")
 
 
-def test_a_folder_that_is_not_there_cannot_be_written(tmp_path):
-    with pytest.raises(OutputNotWritable, match="nowhere"):
-        Eigenface.fit(soft_images(4, 5), 2, size=5).save(tmp_path / "nowhere" / "model.npz")
+def test_a_folder_is_made_and_a_file_is_no_folder(tmp_path):
+    model = Eigenface.fit(soft_images(4, 5), 2, size=5)
+    saved = model.save(tmp_path / "new" / "model.npz")
+    assert Eigenface.load(saved).n_latents == 2
+    with pytest.raises(OutputNotWritable, match=r"another\.npz"):
+        model.save(saved / "another.npz")
 
 
 def test_a_folder_of_images_becomes_a_generator(tmp_path):

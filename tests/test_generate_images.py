@@ -37,7 +37,8 @@ def test_only_uint8_rgb_is_written(tmp_path, wrong):
         write_png(tmp_path / "a.png", wrong)
 
 
-def test_a_folder_that_is_not_there_says_so(tmp_path, pixels):
+def test_a_file_in_the_place_of_a_folder_says_so(tmp_path, pixels):
+    (tmp_path / "nowhere").write_text("")
     with pytest.raises(OutputNotWritable, match="nowhere"):
         write_png(tmp_path / "nowhere" / "a.png", pixels)
 

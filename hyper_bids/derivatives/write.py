@@ -1,20 +1,17 @@
-"""Writing: by temporary file and rename, with bytes that depend on the content alone."""
+"""Writing the output: whole files, with bytes that depend on the content alone."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyper_bids.errors import OutputNotWritable
+from hyper_bids.whole_files import mode_of_new_files, replacing, temporary_beside, writing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,43 +25,7 @@ ABANDONED_SECONDS = 3600.0
 
 _OURS = "sub-|dataset_description|README|.bidsignore|descriptions|layout_config|task-|group|files|CITATION|[0-9]{8}-"
 _TEMPORARY = re.compile(rf"\.({_OURS}).*\.[a-z0-9_]{{8}}")
-"""Names that `_beside` gives to files of the output folder."""
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what a folder or disk refuses into `OutputNotWritable` that names ``path``."""
-    refusals = (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EPERM, errno.ENOTDIR, errno.EISDIR)
-    try:
-        yield
-    except OSError as error:
-        # numpy reports a short write (a full disk) without a number
-        if error.errno in refusals or error.errno is None:
-            raise OutputNotWritable(
-                f"Cannot write {path}: {error.strerror or error}. Free some space or choose another folder, then run "
-                "the same command again: what is finished is kept."
-            ) from error
-        raise
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, and put it in place when the block ends well.
-
-    Raises
-    ------
-    OutputNotWritable
-        The folder cannot be made or written, or the disk is full.
-    """
-    path = Path(path)
-    with writing(path):
-        temporary = _beside(path)
-        try:
-            yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+"""Names that `temporary_beside` gives to files of the output folder."""
 
 
 def stage(target: Path, source: Path) -> Path:
@@ -75,21 +36,14 @@ def stage(target: Path, source: Path) -> Path:
     OutputNotWritable
     """
     with writing(target):
-        temporary = _beside(Path(target))
+        temporary = temporary_beside(Path(target))
         try:
             shutil.copyfile(source, temporary)
-            os.chmod(temporary, 0o666 & ~_umask())
+            os.chmod(temporary, mode_of_new_files())
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     return temporary
-
-
-def _beside(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    os.close(handle)
-    return Path(name)
 
 
 def remove_unfinished(output: Path, participant: str) -> int:
@@ -121,12 +75,6 @@ def _abandoned(path: Path) -> bool:
         return time.time() - path.stat().st_mtime > ABANDONED_SECONDS
     except OSError:
         return False
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes(path: Path, content: bytes) -> Path:

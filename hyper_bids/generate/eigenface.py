@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput, MissingFiles, OutputNotWritable
+from hyper_bids.errors import InconsistentInput, MissingFiles
 from hyper_bids.generate.centre_square import centre_square
 from hyper_bids.generate.checks import checked_latents
 from hyper_bids.generate.images import SUFFIXES, read_image
+from hyper_bids.whole_files import replacing
 
 FORMAT = "hyper-eigenface-1"
 
@@ -128,14 +128,8 @@ class Eigenface:
         OutputNotWritable
         """
         path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez(file, format=FORMAT, mean=self.mean, components=self.components, scale=self.scale)
-            os.replace(part, path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputNotWritable(f"Cannot write {path}: {error}.") from error
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, format=FORMAT, mean=self.mean, components=self.components, scale=self.scale)
         return path
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hyper_bids.data import Images, Latents
-from hyper_bids.errors import InconsistentInput, MissingFiles, OutputNotWritable
+from hyper_bids.errors import InconsistentInput, MissingFiles
+from hyper_bids.whole_files import replacing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,13 +93,8 @@ def write_png(path: Path, pixels: np.ndarray) -> Path:
         raise InconsistentInput(
             f"A PNG is made from uint8 (height, width, 3), got {pixels.dtype} {pixels.shape} for {path.name}."
         )
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(part, format="PNG", compress_level=6)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputNotWritable(f"Cannot write {path}: {error}.") from error
+    with replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG", compress_level=6)
     return path
 
 

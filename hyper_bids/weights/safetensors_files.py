@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 
 import numpy as np
 
-from hyper_bids.errors import OutputNotWritable
 from hyper_bids.weights.canonical import Damaged, Weights
+from hyper_bids.whole_files import replacing
 
 KEY = "hyper"
 VERSION = 1
@@ -62,13 +61,8 @@ def write(weights: Weights, path: Path) -> Path:
     }
     # One key only: the library writes several in random order.
     content = save(dict(weights.arrays), metadata={KEY: json.dumps(described, sort_keys=True)})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputNotWritable(f"Cannot write {path}: {error}.") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
     return path
 
 

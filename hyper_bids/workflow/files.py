@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from hyper_bids.data import Latents, Responses, VoxelGrid
-from hyper_bids.derivatives.write import replacing, write_npz, write_text
+from hyper_bids.derivatives.write import write_npz, write_text
+from hyper_bids.whole_files import replacing
 
 TEXT_COLUMNS = (
     "run", "session", "trial_type", "stimulus_id", "split", "role", "fold", "participant_id", "metric", "p_method",

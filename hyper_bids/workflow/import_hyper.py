@@ -16,9 +16,10 @@ from hyper_bids import __version__
 from hyper_bids.data import VoxelGrid
 from hyper_bids.derivatives.dataset import BIDS_VERSION, IGNORED
 from hyper_bids.derivatives.tree import checksum
-from hyper_bids.derivatives.write import write_json, write_text, write_tsv, write_volume, write_volumes, writing
+from hyper_bids.derivatives.write import write_json, write_text, write_tsv, write_volume, write_volumes
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.weights.hyper_data import HyperData, read_hyper_data
+from hyper_bids.whole_files import writing
 from hyper_bids.workflow.files import save_array
 
 TASK, SPACE = "faces", "pgganZ"

@@ -11,8 +11,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TextIO
 
-from hyper_bids.derivatives.write import writing
 from hyper_bids.errors import HyperError, OutputNotWritable
+from hyper_bids.whole_files import writing
 from hyper_bids.workflow.live import LiveLine, Ticker, is_terminal
 
 REDRAW_SECONDS = 1.0

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from hyper_bids.derivatives.tree import checksum
-from hyper_bids.derivatives.write import writing
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError, did_you_mean
 from hyper_bids.features import FEATURES, make_features
 from hyper_bids.generate import BY_CONTENT, make_generator, weight_files
@@ -18,6 +17,7 @@ from hyper_bids.generate.download import WAIT, Expected, download
 from hyper_bids.generate.weight_files import is_eigenface, is_onnx
 from hyper_bids.weights import Weights, read_weights, write_safetensors
 from hyper_bids.weights.published import PUBLISHED, Published, published_as
+from hyper_bids.whole_files import writing
 
 
 def list_published() -> list[str]:

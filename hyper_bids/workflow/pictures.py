@@ -12,7 +12,7 @@ import numpy as np
 from hyper_bids.data import Images, Latents
 from hyper_bids.derivatives.names import unique_labels
 from hyper_bids.derivatives.tree import checksum
-from hyper_bids.derivatives.write import write_json, writing
+from hyper_bids.derivatives.write import write_json
 from hyper_bids.errors import InconsistentInput, UsageError
 from hyper_bids.generate import builtin_attributes, make_generator, weight_files
 from hyper_bids.generate.attributes_edit import edited
@@ -21,6 +21,7 @@ from hyper_bids.inputs.attributes import read_directions
 from hyper_bids.inputs.latents import load_array
 from hyper_bids.inputs.tables import read_table
 from hyper_bids.protocols import Generator
+from hyper_bids.whole_files import writing
 from hyper_bids.workflow.files import save_rows
 
 PIXELS_AT_ONCE = 4 << 20

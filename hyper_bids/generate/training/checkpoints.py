@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hyper_bids.errors import InconsistentInput, MissingFiles
-from hyper_bids.generate.training.files import replacing
 from hyper_bids.generate.training.settings import FLAGS
+from hyper_bids.whole_files import replacing
 
 FORMAT = "hyper-training-1"
 
@@ -24,7 +24,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> Path:
     """
     import torch
 
-    with replacing(path) as part:
+    with replacing(path, durable=True) as part:
         torch.save({"format": FORMAT, **content}, part)
     return Path(path)
 

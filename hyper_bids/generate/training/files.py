@@ -1,10 +1,7 @@
-"""Files of a training are written whole or not at all: a job may be killed at any moment."""
+"""Folders and files of a training that must, or must no longer, be there."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from hyper_bids.errors import OutputNotWritable
@@ -35,24 +32,3 @@ def removed(path: Path) -> None:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
         raise OutputNotWritable(f"Cannot remove {path}: {error.strerror or error}.") from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; put it in place, safely on disk, when the block ends well.
-
-    Raises
-    ------
-    OutputNotWritable
-    """
-    path = Path(path)
-    part = made_folder(path.parent) / f".{path.name}.{os.getpid()}.part"
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputNotWritable(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,8 +15,9 @@ import numpy as np
 from hyper_bids.errors import InconsistentInput, MissingFiles, listing
 from hyper_bids.generate.centre_square import centre_square
 from hyper_bids.generate.images import SUFFIXES, read_image
-from hyper_bids.generate.training.files import removed, replacing
+from hyper_bids.generate.training.files import removed
 from hyper_bids.generate.vaegan import prepared
+from hyper_bids.whole_files import replacing
 
 AT_ONCE = 64
 """Pictures that are decoded between two writes: memory does not grow with the folder."""
@@ -125,7 +126,7 @@ def read_pictures(
         say(f"reading {len(files)} pictures at {size} pixels")
         removed(cache / "pictures.json")  # it would describe the new pictures, were the job killed between the two
         described = wanted | _prepare(files, size, crop, cache / "pictures.u8", stop)
-        with replacing(cache / "pictures.json") as part:
+        with replacing(cache / "pictures.json", durable=True) as part:
             part.write_text(json.dumps(described), encoding="utf-8")
     bad = described["bad"]
     if bad and not skip_bad:
@@ -164,7 +165,7 @@ def _prepare(files: dict[str, Path], size: int, crop: float, out: Path, stop: Ca
             return None
         return to_uint8(prepared(image, size, crop))
 
-    with replacing(out) as part, part.open("wb") as file, ThreadPoolExecutor(_n_workers()) as pool:
+    with replacing(out, durable=True) as part, part.open("wb") as file, ThreadPoolExecutor(_n_workers()) as pool:
         for start in range(0, len(names), AT_ONCE):
             stop()
             some = names[start : start + AT_ONCE]

@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from hyper_bids.errors import InconsistentInput, OutputNotWritable
-from hyper_bids.generate.training.files import made_folder, removed, replacing
+from hyper_bids.generate.training.files import made_folder, removed
 from hyper_bids.generate.training.image_folder import full_size
 from hyper_bids.generate.training.interruption import Interrupted
+from hyper_bids.whole_files import replacing
 
 ROWS = 1024
 SAVE_EVERY = 60.0
@@ -137,7 +138,7 @@ def features_of(
         say(f"features of {len(paths)} pictures: {extractor.name} {extractor.layer}")
         removed(sidecar)  # it would describe the new features, were the job killed between the two
         n_features = _write_features(paths, wanted, extractor, cache, say, stop)
-        with replacing(sidecar) as part:
+        with replacing(sidecar, durable=True) as part:
             part.write_text(json.dumps(wanted | {"n_features": n_features}), encoding="utf-8")
     return np.memmap(cache, np.float32, "r", shape=(len(paths), n_features))
 
@@ -179,7 +180,7 @@ def _write_features(
             def keep() -> None:
                 file.flush()
                 os.fsync(file.fileno())
-                with replacing(note) as temporary:
+                with replacing(note, durable=True) as temporary:
                     temporary.write_text(json.dumps(wanted | {"n_features": n_features, "n_rows": n_rows}), "utf-8")
 
             kept = time.monotonic()

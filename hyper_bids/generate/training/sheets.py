@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from hyper_bids.generate.images import write_png
-from hyper_bids.generate.training.files import made_folder, replacing
+from hyper_bids.generate.training.files import made_folder
+from hyper_bids.whole_files import replacing
 
 COLUMNS = 8
 GAP = 2
