@@ -22,6 +22,10 @@ def stat(metric, mean, null, spread=0.02, **more):
     return {"metric": metric, "mean": mean, "null_mean": null, "null_sd": spread, "p_method": "99 permutations", **more}
 
 
+def control(p):
+    return {"PairwiseAccuracy": 0.52, "Chance": 0.5, "P": p, "Permutations": 999, "Voxels": 300}
+
+
 @pytest.fixture
 def honest(rng):
     training = rng.normal(size=(TRAINED, K)).astype(np.float32)
@@ -42,6 +46,9 @@ def honest(rng):
         "nuisances": {"run": np.eye(3)[rng.integers(0, 3, N)], "onset": rng.uniform(0, 300, (N, 1)),
                       "motion": rng.exponential(0.2, (N, 1))},
         "tuning": {"folds": [{"inner_folds": "leave one of 6 runs out"}], "decoder": "ridge", "select": "top-z"},
+        "rank_curve": {"Ranks": [1, 2, 4, K], "PairwiseAccuracy": [0.6, 0.8, 0.9, 0.99],
+                       "LatentCorrelation": [0.2, 0.4, 0.7, 0.9]},
+        "controls": {"GlobalSignal": control(0.4), "OutsideBrain": control(0.026)},
     }  # fmt: skip
 
 
@@ -73,6 +80,12 @@ def test_an_honest_result_passes_every_check(honest):
         ("ShuffledResponses", "NOTE",
          {"stats": [stat("latent_correlation", 0.9, 0.0, p_method="9 permutations of stimuli")]}),
         ("ChanceLevel", "NOTE", {"stats": [stat("pairwise_accuracy", 0.9, 0.58)]}),
+        ("Bottleneck", "NOTE",
+         {"rank_curve": {"Ranks": [1, 2, K], "PairwiseAccuracy": [0.9, 0.98, 0.99],
+                         "LatentCorrelation": [0.8, 0.9, 0.9]}}),
+        ("Controls", "NOTE", {"controls": {"GlobalSignal": control(0.02), "OutsideBrain": control(0.4)}}),
+        ("Controls", "NOTE", {"controls": {"GlobalSignal": control(0.04)}}),
+        ("Controls", "WARN", {"controls": {"GlobalSignal": control(0.02), "OutsideBrain": control(0.02)}}),
         ("ImageCeiling", "WARN", {"stats": [stat("ssim", 0.9, 0.2, ceiling=0.8)]}),
         ("ImageCeiling", "WARN",
          {"stats": [stat("ssim", 0.3, 0.2, ceiling=0.8), {"metric": "ssim_random", "mean": 0.31}]}),
@@ -95,8 +108,12 @@ def test_each_check_sees_its_fault(honest, check, wanted, change):
         ("ShuffledResponses", {"stats": []}),
         ("ChanceLevel", {"stats": []}),
         ("ImageCeiling", {"stats": [stat("ssim", 0.4, 0.2)]}),
+        ("Bottleneck", {"rank_curve": None}),
+        ("Bottleneck", {"rank_curve": {"Ranks": [], "PairwiseAccuracy": [0.5], "LatentCorrelation": [0.0]}}),
+        ("Bottleneck", {"stats": [stat("pairwise_accuracy", 0.99, 0.5, p_value=0.2)]}),
         ("Nuisance", {"nuisances": {}, "nuisances_missing": {"run": "there is one run"}}),
         ("Nuisance", {"nuisances": {"run": np.ones((N, 2))}}),
+        ("Controls", {"controls": {}, "controls_missing": {"OutsideBrain": "there is no BOLD"}}),
         ("Novelty", {"shared_stimuli": [f"face{row}" for row in range(N)]}),
     ],
 )

@@ -23,6 +23,7 @@ from hyper_bids.evaluate.decoded import Decoded, compare_images
 from hyper_bids.evaluate.participant import participant_metrics
 from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
 from hyper_bids.report import decoder_part
+from hyper_bids.report.figures_bottleneck import RankScores, bottleneck_figure
 from hyper_bids.report.canvas import Drawing
 from hyper_bids.report.figures_attributes import MOST_BARS, attribute_bars_figure
 from hyper_bids.report.figures_carpet import carpet_figure, scaled
@@ -67,6 +68,9 @@ FIGURES = {
     "null, two-sided": lambda rng: null_distributions_figure(
         [Null("a", np.append(rng.normal(size=50), NAN), -3.0, "p = 0.02", two_sided=True)]),
     "novelty": lambda rng: novelty_figure(rng.random(9), rng.random(9), "r = 0.10, p = 0.4, n = 9"),
+    "bottleneck": lambda rng: bottleneck_figure(
+        [1, 2, 3, 7], [RankScores("a", rng.random(4), 0.5, 2), RankScores("b", rng.random(4), NAN, None)], 9, 5),
+    "bottleneck, one dimension": lambda rng: bottleneck_figure([1], [RankScores("a", np.ones(1), 0.5, 1)], 2, 3),
     "null, constant": lambda rng: null_distributions_figure([Null("a", np.ones(9), 1.0, "p = 1.00")]),
     "interpolation": lambda rng: interpolation_figure(
         [("a", rng.integers(0, 255, (3, 5, 4, 3), np.uint8), None)], (0.0, 0.5, 1.0)),

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from hyper_bids.audit.baselines import baselines, chance_level, image_ceiling, shuffled_responses
+from hyper_bids.audit.bottleneck import bottleneck
 from hyper_bids.audit.collapse import data_scale, dimension_collapse
+from hyper_bids.audit.controls import controls
 from hyper_bids.audit.evidence import Evidence
 from hyper_bids.audit.light import Light, light
 from hyper_bids.audit.novelty import novelty
@@ -54,9 +56,11 @@ CHECKS: dict[str, Callable[[Evidence], Light]] = {
     "ImageCeiling": image_ceiling,
     "Novelty": novelty,
     "DimensionCollapse": dimension_collapse,
+    "Bottleneck": bottleneck,
     "DataScale": data_scale,
     "ConstantLatents": constant_latents,
     "Nuisance": nuisance_decoding,
+    "Controls": controls,
 }
 """Name in audit.json -> check."""
 

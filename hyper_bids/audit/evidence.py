@@ -31,6 +31,9 @@ class Evidence:
     nuisances : name -> (n_rows, q) what the design or the head did while the row's trials were recorded
     nuisances_missing : name -> why it is not there
     tuning : what was chosen, and on which data: see `tuning.tuning`; None where it is not known
+    rank_curve : ``Ranks`` and, at each, means over stimuli: see `bottleneck.bottleneck`; None where there is none
+    controls : control -> how well its signal identifies the latents: see `controls.controls`
+    controls_missing : control -> why it is not there
     normal_prior : whether the latent space is declared standard normal
     seed : root seed of permutations
     """
@@ -51,6 +54,9 @@ class Evidence:
     nuisances: Mapping[str, np.ndarray] = field(default_factory=dict)
     nuisances_missing: Mapping[str, str] = field(default_factory=dict)
     tuning: Mapping[str, Any] | None = None
+    rank_curve: Mapping[str, Any] | None = None
+    controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    controls_missing: Mapping[str, str] = field(default_factory=dict)
     normal_prior: bool = False
     seed: int = 0
 

@@ -19,6 +19,7 @@ from hyper_bids.glm.design import RunDesign
 from hyper_bids.glm.models import TrialModels, lsa_models, lss_models
 from hyper_bids.glm.products import TILE, CrossProducts
 from hyper_bids.glm.products import accumulate as accumulate
+from hyper_bids.glm.products import accumulate_apart as accumulate_apart
 from hyper_bids.glm.tails import z_from_t
 
 AT_ONCE = 512

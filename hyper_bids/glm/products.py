@@ -8,7 +8,7 @@ float64 too. After that they may be rounded to float32: it is as if the data had
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,13 +177,18 @@ class _Rooms:
 
 
 class _Sums:
-    """Accumulates `CrossProducts` block by block."""
+    """Accumulates `CrossProducts` block by block; ``chosen`` (n_voxels,): which voxels of a block (None: all)."""
 
-    def __init__(self, columns: RunColumns, first: np.ndarray, lagged: bool, dtype: type) -> None:
+    def __init__(
+        self, columns: RunColumns, first: np.ndarray, lagged: bool, dtype: type, chosen: np.ndarray | None = None
+    ) -> None:
+        self.chosen, first = chosen, first[:STEP]
+        if chosen is not None:
+            first = np.take(first, chosen, axis=1)  # in C order, where sums over volumes round as those of all do
         n_voxels = first.shape[1]
         # The constant is in every design, so any offset is allowed; one near the mean keeps the sums small.
         # Of a constant voxel it is the constant itself.
-        offset = first[:STEP].mean(axis=0, dtype=np.float64).astype(np.float32)
+        offset = first.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.offset = np.where(np.isfinite(offset), offset, np.float32(0.0))
         self.columns, self.schedule, self.seen = columns, _Schedule(columns, lagged), 0
         rank, width = columns.basis.shape[1], self.schedule.width
@@ -212,7 +217,11 @@ class _Sums:
         voxel is exact in float32, or as good as the data."""
         shape = len(block), voxels.stop - voxels.start
         narrow, wide = self.rooms.array("narrow", *shape, np.float32), self.rooms.array("wide", *shape)
-        np.subtract(block[:, voxels], self.offset[voxels], out=narrow)
+        if self.chosen is None:
+            np.subtract(block[:, voxels], self.offset[voxels], out=narrow)
+        else:
+            np.take(block, self.chosen[voxels], axis=1, out=narrow, mode="clip")
+            narrow -= self.offset[voxels]
         wide[...] = narrow
         return wide
 
@@ -291,18 +300,44 @@ def accumulate(
     InconsistentInput
         The number of volumes is not the design's.
     """
+    return _read(blocks, [None], design, label, noise_model, dtype)[0]
+
+
+def accumulate_apart(
+    blocks: Iterable[np.ndarray],
+    parts: Sequence[np.ndarray],
+    design: RunDesign,
+    label: str = "run",
+    noise_model: str = "ols",
+    dtype: type = np.float64,
+) -> list[CrossProducts]:
+    """Read a run once, for several sets of voxels apart: what one gives does not depend on the others, to the last bit.
+
+    Parameters
+    ----------
+    parts : each (n_part,) int, columns of the blocks
+    blocks, design, label, noise_model, dtype, and what is raised : as for `accumulate`
+    """
+    return _read(blocks, parts, design, label, noise_model, dtype)
+
+
+def _read(
+    blocks: Iterable[np.ndarray], parts: Sequence[np.ndarray | None], design: RunDesign, label: str, noise_model: str,
+    dtype: type,
+) -> list[CrossProducts]:  # fmt: skip
     columns = run_columns(design)
-    needed, sums = len(columns.values), None
+    needed, seen, sums = len(columns.values), 0, []
     with np.errstate(invalid="ignore", over="ignore"):
         for block in blocks:
-            if sums is None:
-                sums = _Sums(columns, block, noise_model == "ar1", dtype)
-            if sums.seen + len(block) > needed:
+            sums = sums or [_Sums(columns, block, noise_model == "ar1", dtype, chosen) for chosen in parts]
+            seen += len(block)
+            if seen > needed:
                 raise InconsistentInput(_wrong_length(label, f"more than {needed}", needed))
-            sums.add(block)
-        if sums is None or sums.seen != needed:
-            raise InconsistentInput(_wrong_length(label, str(0 if sums is None else sums.seen), needed))
-        return sums.finished()
+            for each in sums:
+                each.add(block)
+        if not sums or seen != needed:
+            raise InconsistentInput(_wrong_length(label, str(seen), needed))
+        return [each.finished() for each in sums]
 
 
 def _wrong_length(label: str, found: str, needed: int) -> str:

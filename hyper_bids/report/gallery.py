@@ -47,6 +47,7 @@ QUERIES = (
     Query("scores", "singlelatents"),
     Query("attributes", "attributebars"),
     Query("attributes", "attributes"),
+    Query("audit", "bottleneck"),
     Query("audit", "novelty"),
     Query("decoder", "loss"),
     Query("decoder", "learningcurve"),

@@ -131,7 +131,10 @@ def decode_memory(task: TaskInput, settings: Settings) -> float:
     selected = settings.select.n_voxels or (_voxel_bound(task) if settings.select.select == "gain" else 4096)
     limit = _voxel_bound(task) if settings.select.select == "all" else selected
     n_voxels, n_latents = min(_voxel_bound(task), limit), task.n_latents
-    arrays = 4 * n_trials * n_voxels + 3 * min(n_trials, n_voxels) ** 2 + 3 * n_voxels * n_latents
+    fit = 4 * n_trials * n_voxels + 3 * min(n_trials, n_voxels) ** 2 + 3 * n_voxels * n_latents
+    smaller = min(n_trials, n_latents)  # after it, the singular vectors of its predictions of the training rows
+    rank_curve = n_trials * n_voxels + n_trials * n_latents + 3 * smaller**2 + 2 * (smaller + n_voxels) * n_latents
+    arrays = max(fit, rank_curve)
     weights = 4 * _n_folds(task, settings) * n_voxels * n_latents
     return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
 

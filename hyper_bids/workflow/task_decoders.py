@@ -147,6 +147,8 @@ def _add_branch(branch: _Branch) -> Output | None:
     evaluate = branch.plan.settings.evaluate
     _add_decode(branch)
     extra: dict[str, Source] = {"decoder_facts": Output(branch.name("decode"), "facts")}
+    if not branch.plan.parametric:
+        extra["controls"] = Output(branch.name("decode"), "controls")
     if branch.plan.cross_validate:
         null = _add_null(branch)
         extra |= {name: Output(null, name) for name in ("draws", "further")} | {"null_facts": Output(null, "facts")}
@@ -170,14 +172,23 @@ def _add_decode(branch: _Branch) -> None:
         params |= {
             "picture": branch.loss_picture, "device": plan.device, "reliability": plan.settings.evaluate.reliability,
         }  # fmt: skip
+        inputs |= _outside(plan)
     plan.add(
         branch.name("decode"), "decode_parametric" if plan.parametric else "decode_latents",
         f"decoding with {branch.decoder}",
         inputs=inputs,
         params=params,
-        outputs=("rows", "predicted", "guesses", "facts", "tree"),
+        outputs=("rows", "predicted", "guesses", "facts", "tree", *(() if plan.parametric else ("controls",))),
         mem_gb=branch.memory,
     )  # fmt: skip
+
+
+def _outside(plan: TaskPlan) -> dict[str, Source | tuple[Source, ...]]:
+    """Voxels outside the brain, and every run's responses there; nothing where responses are given."""
+    if plan.task.maps:
+        return {}
+    fits = [plan.name("fit", recording.label) for recording in plan.task.recordings]
+    return {**plan.output("voxels", "outside"), "outside_runs": tuple(Output(fit, "outside") for fit in fits)}
 
 
 def _add_null(branch: _Branch) -> str:

@@ -76,7 +76,7 @@ def _add_designs_and_voxels(plan: TaskPlan, function: str, **inputs: Source) -> 
             "recordings": [plan.recording(item, "mask" if item.mask else "bold") for item in recordings],
             "space": plan.scope["space"],
         },
-        outputs=("grid", "notices"),
+        outputs=("grid", "outside", "notices"),
     )  # fmt: skip
     return {**plan.output("designs", "designs", "summary"), **plan.output("voxels", "grid")}
 
@@ -88,10 +88,10 @@ def _add_trials(plan: TaskPlan) -> None:
     fits = [
         plan.add(
             plan.name("fit", recording.label), "fit_run", f"GLM {recording.label}",
-            inputs=shared,
+            inputs={**shared, **plan.output("voxels", "outside")},
             params={"recording": plan.recording(recording, "bold"), "index": index, "glm": glm},
             limits={"n_passes": n_passes(plan.task, index, settings, limit)},
-            outputs=("responses",),
+            outputs=("responses", "outside"),
             mem_gb=min(fit_memory(plan.task, index, settings), max(limit, LEAST_GB)),
         )
         for index, recording in enumerate(plan.task.recordings)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from hyper_bids.audit.controls import GLOBAL, OUTSIDE
 from hyper_bids.data import Images
 from hyper_bids.derivatives.names import model_label
 from hyper_bids.derivatives.tree import Tree
 from hyper_bids.derivatives.write import write_json, write_npz, write_tsv
 from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.bottleneck import rank_curve
 from hyper_bids.workflow.steps.feature_scores import FeaturesOfShown, described, metric_features
 from hyper_bids.workflow.steps.further import Further
 from hyper_bids.workflow.steps.nuisances import nuisances_of
@@ -31,12 +33,14 @@ def evaluate(
     trials: Path | None = None, recordings: Sequence[Mapping[str, Any]] = (),
     same_content: Sequence[str] | None = None, tuning: Mapping[str, Any] | None = None,
     features: Sequence[Mapping[str, Any]] = (), masks: Mapping[str, str] | None = None,
+    controls: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Score every test stimulus and test every metric.
 
     ``trials`` (all events), ``recordings`` (with their confounds), ``same_content`` (what was found when pictures
-    were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits. ``features``
-    are the networks that were asked for, ``masks`` the files of the stimuli's background masks.
+    were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits, as are
+    ``controls`` (of `decode_latents`). ``features`` are the networks that were asked for, ``masks`` the files of the
+    stimuli's background masks.
 
     ``provenance`` has, besides, ``before_decoder``: the digest of the settings up to the voxels, by which the group
     knows which decoders had the same responses.
@@ -127,7 +131,7 @@ def evaluate(
         shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
         null_notices=null_said.get("notices", []),
         nuisances=_nuisances(table, trials, recordings, cross_validated),
-        same_content=same_content, tuning=tuning, seed=provenance["seed"],
+        same_content=same_content, tuning=tuning, seed=provenance["seed"], **_controls(controls),
         normal_prior=declaration.get("Distribution") == "normal",
     )  # fmt: skip
     content = stamp.stamp(Description="is the result what it seems?", **checks)
@@ -156,6 +160,7 @@ def _audits(
             alone_difference=facts["alone_difference"],
             constant_latents=facts["constant_latents"],
             stats=stats.to_dict("records"),
+            rank_curve=rank_curve(held, decoded, stats, facts),
             nuisances=nuisances[0],
             nuisances_missing=nuisances[1],
             tuning=None if tuning is None else {**tuning, "decoder": facts["decoder"], "folds": facts["folds"]},
@@ -170,6 +175,15 @@ def _nuisances(
     if trials is None:
         return {}, {}
     return nuisances_of(rows, files.load_table(trials), recordings, cross_validated)
+
+
+def _controls(controls: Path | None) -> dict[str, Any]:
+    """What signals without the stimulus hold of the latents, and why it is not known of others."""
+    if controls is None:
+        why = "the parametric model estimates no responses of single training trials"
+        return {"controls_missing": dict.fromkeys((GLOBAL, OUTSIDE), why)}
+    facts = files.load_json(controls)
+    return {"controls": facts["found"], "controls_missing": facts["missing"]}
 
 
 def attribute_directions(

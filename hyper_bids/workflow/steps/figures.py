@@ -43,6 +43,11 @@ SIDE = 192
 MOST_CANDIDATES = 200
 """Stimuli up to which identification is permuted for every number of candidates."""
 
+RANK_SCORES = {
+    "PairwiseAccuracy": "pairwise accuracy\n(share of candidates)", "LatentCorrelation": "latent correlation (r)",
+}  # fmt: skip
+"""Scores of the audit's reduced-rank curve, with units."""
+
 TWO_SIDED = "two-sided"
 """In p_method, of tests that values on both sides count against."""
 
@@ -117,7 +122,7 @@ def draw_evidence(
     ``scores`` is the manifest of the tree of `evaluate`, ``nulls`` its null values: figures state the numbers that it
     wrote. ``pictures`` are those of `reconstruct`.
 
-    Output: ``tree`` (similarity maps, identification over k, null distributions, interpolation).
+    Output: ``tree`` (similarity maps, identification over k, null distributions, scores over the rank, interpolation).
     """
     from hyper_bids.evaluate.identification import candidate_correlations
     from hyper_bids.report.gallery import FigureFolder
@@ -139,6 +144,7 @@ def draw_evidence(
         similarity = candidate_correlations(values, true)
         _draw_curve(folder, result, similarity, own, cross_validated, n_permutations, seed)
     _draw_nulls(folder, result, stats, files.load_arrays(nulls))
+    _draw_bottleneck(folder, result, len(names))
     if picture is not None and pictures is not None:
         generator = picture_generator(with_weights(picture, generator_weights), space)
         ends = files.load_arrays(pictures, ("stimuli", "recon", "ceiling"))
@@ -262,6 +268,31 @@ def _null(row: Mapping[str, Any], draws: Mapping[str, np.ndarray]) -> Null:
     return Null(long_name(name), draws[name], float(row["mean"]), p_text(float(row["p_value"])), two_sided)
 
 
+def _draw_bottleneck(folder: FigureFolder, result: Result, n_stimuli: int) -> None:
+    """Draw the scores over the rank of the predictions, as the audit found them; nothing where it could not."""
+    from hyper_bids.report.figures_bottleneck import RankScores, bottleneck_figure
+
+    found = result.sidecar("audit").get("Bottleneck") or {}
+    if "Ranks" not in found:
+        return
+    scores = []
+    for name, said in RANK_SCORES.items():
+        values = np.array(found[name], dtype=float)
+        if np.isfinite(values[-1]):
+            chance = found["Chance"][name]
+            scores.append(RankScores(said, values, np.nan if chance is None else chance, found["RankFor95"][name]))
+    needed = found["RankFor95"]["PairwiseAccuracy"]
+    caption = (
+        "Scores of the test stimuli where predictions may use only so many dimensions: those along which the decoder's "
+        f"predictions of its own training trials vary most (reduced-rank regression). From {needed} on, pairwise "
+        "accuracy is 95 % of the way from chance to that of all dimensions. Few dimensions mean that most of what "
+        "pictures show is the generator's, not the brain's. Chance: permuted stimuli, all dimensions."
+    )
+    drawing = bottleneck_figure(found["Ranks"], scores, found["Latents"], n_stimuli)
+    alt = "scores over the number of dimensions that predictions may use"
+    folder.save_result(result, "bottleneck", drawing, alt, caption)
+
+
 def _draw_interpolation(
     folder: FigureFolder, result: Result, generator: Any, metrics: pd.DataFrame, names: list[str],
     predicted: np.ndarray, true: np.ndarray, ends: Mapping[str, np.ndarray], stimulus_paths: Mapping[str, str],
@@ -280,10 +311,10 @@ def _draw_interpolation(
         steps = tuple(f"{label} {share:g}" for share in BETWEEN)
         pixels = render(generator, Latents(line, steps, result.latent_space)).pixels
         r = scores.get(label, np.nan)
-        short = label if len(label) <= 13 else f"…{label[-12:]}"
         score = f"\nr = {r:.2f}" if np.isfinite(r) else ""
         whole = [ends["recon"][place[label]], *pixels, ends["ceiling"][place[label]]]
         along = np.stack([shrunk(image, SIDE) for image in whole])
+        short = label if len(label) <= 13 else f"…{label[-12:]}"
         rows.append((f"{k + 1}. {short}{score}", along, shrunk(shown[label], SIDE) if label in shown else None))
     caption = (
         f"Pictures of latents on the straight line from the predicted to the true one, for {len(rows)} of {len(names)} "

@@ -17,55 +17,67 @@ from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.designs import load_design
 from hyper_bids.workflow.steps.maps import write_stimulus_maps, write_trial_maps
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of, write_mask
+from hyper_bids.workflow.steps.outside import voxels_outside
 
 
 def find_voxels(*, recordings: list[dict[str, Any]], space: str | None, out_dir: Path) -> dict[str, Path]:
-    """Intersect the brain masks of all runs; where there are none, compute them.
+    """Intersect the brain masks of all runs; where there are none, compute them. Draw voxels outside the brain.
 
-    Outputs: ``grid`` (npz) and ``notices`` (JSON).
+    Outputs: ``grid`` (npz), ``outside`` (npz, likewise) and ``notices`` (JSON).
     """
     from hyper_bids.inputs.masks import brain_mask
 
     grid, notices = brain_mask(recordings, space)
     return {
         "grid": files.save_grid(out_dir / "grid.npz", grid),
+        "outside": files.save_grid(out_dir / "outside.npz", voxels_outside(recordings, grid)),
         "notices": write_json(out_dir / "notices.json", {"notices": notices}),
     }
 
 
 def fit_run(
     *, designs: Path, summary: Path, grid: Path, recording: dict[str, Any], index: int, glm: Mapping[str, Any],
-    n_passes: int, out_dir: Path,
+    n_passes: int, out_dir: Path, outside: Path | None = None,
 ) -> dict[str, Path]:  # fmt: skip
     """Estimate the response to every trial of one run, in one pass over its volumes.
 
     Where memory is short the voxels are split into ``n_passes`` parts and the file is read
-    once for each.
+    once for each. Voxels ``outside`` the brain come along in the first pass.
 
-    Output: ``responses`` (npy, (n_trials, n_voxels) float32; NaN where a voxel is not usable).
+    Outputs: ``responses`` (npy, (n_trials, n_voxels) float32; NaN where a voxel is not usable), and ``outside``,
+    where such voxels are given, likewise.
     """
-    from hyper_bids.glm.fit import accumulate, estimate_blocks, trial_models
+    from hyper_bids.glm.fit import accumulate_apart, estimate_blocks, trial_models
     from hyper_bids.inputs.volumes import masked_blocks
 
     facts = files.load_json(summary)
     design = load_design(designs, facts, index)
     mask = files.load_grid(grid).mask
-    path = out_dir / "responses.npy"
-    n_voxels = int(mask.sum())
-    if design.n_trials == 0:
-        return {"responses": files.save_array(path, np.zeros((0, n_voxels), dtype=np.float32))}
+    beyond = np.zeros_like(mask) if outside is None else files.load_grid(outside).mask
+    around = np.zeros((design.n_trials, int(beyond.sum())), dtype=np.float32)
     label = f"sub-{recording['participant']} {recording['label']}"
+    how = {"response": glm["response"], "noise_model": glm["noise_model"]}
 
     def estimates() -> Iterator[tuple[slice, np.ndarray]]:
         for start, part in voxel_parts(mask, n_passes):
-            blocks = masked_blocks(Path(recording["bold"]), part, skip=facts["runs"][index]["dummy_scans"], reuse=True)
-            products = accumulate(blocks, design, label, glm["noise_model"], np.float32)
-            models = trial_models(design, facts["mode"], glm["lss_rest"], products.basis)
-            found = estimate_blocks(products, models, response=glm["response"], noise_model=glm["noise_model"])
-            for voxels, values in found:
+            sets = [part, beyond] if start == 0 and beyond.any() else [part]
+            read = np.logical_or.reduce(sets)
+            skip = facts["runs"][index]["dummy_scans"]
+            blocks = masked_blocks(Path(recording["bold"]), read, skip=skip, reuse=True)
+            columns = [np.flatnonzero(each[read]) for each in sets]
+            products = accumulate_apart(blocks, columns, design, label, glm["noise_model"], np.float32)
+            models = trial_models(design, facts["mode"], glm["lss_rest"], products[0].basis)
+            for voxels, values in estimate_blocks(products[0], models, **how):
                 yield slice(start + voxels.start, start + voxels.stop), values
+            for extra in products[1:]:
+                for voxels, values in estimate_blocks(extra, models, **how):
+                    around[:, voxels] = values
 
-    return {"responses": files.save_columns(path, (design.n_trials, n_voxels), estimates())}
+    shape = (design.n_trials, int(mask.sum()))
+    made = {"responses": files.save_columns(out_dir / "responses.npy", shape, estimates() if design.n_trials else ())}
+    if outside is not None:
+        made["outside"] = files.save_array(out_dir / "outside.npy", around)
+    return made
 
 
 def voxel_parts(mask: np.ndarray, n_parts: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,0 +1,80 @@
+"""Voxels outside the brain: where they are, and which of them have a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hyper_bids.data import VoxelGrid
+from hyper_bids.seeds import generator
+from hyper_bids.workflow import files
+
+GAP = 2
+"""Voxels between the brain and what counts as outside it, in every direction."""
+
+CANDIDATES = 1000
+"""Voxels that are fitted with the brain's: some of them may have no signal."""
+
+MOST, FEWEST = 500, 20
+"""Voxels that are used at most, and that are needed."""
+
+
+def voxels_outside(recordings: Sequence[Mapping[str, Any]], grid: VoxelGrid) -> VoxelGrid:
+    """Draw voxels that lie outside the brain in every run, and not near it.
+
+    The draw does not depend on ``--random-seed``: another seed need not fit the runs again.
+
+    Parameters
+    ----------
+    recordings : with ``mask``, a path or None
+    grid : the brain in all runs
+    """
+    from scipy.ndimage import binary_dilation
+
+    from hyper_bids.inputs.volumes import read_mask
+
+    brain = grid.mask.copy()
+    for path in dict.fromkeys(recording["mask"] for recording in recordings if recording["mask"] is not None):
+        brain |= read_mask(Path(path))[0]
+    away = ~binary_dilation(brain, np.ones((3, 3, 3), dtype=bool), iterations=GAP)
+    places = np.flatnonzero(away)
+    rng = generator(0, "voxels outside the brain")
+    drawn = np.zeros(grid.mask.shape, dtype=bool)
+    drawn.flat[rng.choice(places, min(CANDIDATES, len(places)), replace=False)] = True
+    return VoxelGrid(drawn, grid.affine, grid.space)
+
+
+def responses_outside(outside: Path, runs: Sequence[Path], seed: int) -> tuple[np.ndarray | None, VoxelGrid, str]:
+    """Return what the runs' fits gave for voxels outside the brain that have a signal in every run.
+
+    Parameters
+    ----------
+    outside : the drawn voxels, of `voxels_outside`
+    runs : one file a run, (n_trials, n_drawn)
+
+    Returns
+    -------
+    values : (n_trials, n) of all runs, n at most `MOST`; None where there are fewer than `FEWEST`
+    grid : their voxels
+    why : there are too few, or ""
+    """
+    drawn = files.load_grid(outside)
+    if drawn.n_voxels < FEWEST:
+        why = f"{drawn.n_voxels} voxels of the image lie outside the brain mask with {GAP} voxels in between"
+        return None, drawn, f"{why}; {FEWEST} are needed"
+    values = np.concatenate([np.asarray(files.load_array(path)) for path in runs])
+    usable = np.flatnonzero(np.isfinite(values).all(axis=0))
+    if len(usable) < FEWEST:
+        why = (
+            f"of {drawn.n_voxels} voxels drawn outside the brain mask {len(usable)} have a signal that is finite and "
+            f"varies in every run, and {FEWEST} are needed"
+        )
+        return None, drawn, why + ("" if len(usable) else "; the BOLD seems to be set to 0 outside the brain")
+    if len(usable) > MOST:
+        usable = np.sort(generator(seed, "voxels outside the brain").choice(usable, MOST, replace=False))
+    kept = np.zeros(drawn.n_voxels, dtype=bool)
+    kept[usable] = True
+    return values[:, usable], drawn.within(kept), ""

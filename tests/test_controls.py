@@ -1,0 +1,279 @@
+"""Controls: the same analysis on the global signal and on voxels outside the brain, alone and through the app."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from glm_runs import small_design
+
+from bids_app.cli import main
+from bids_app.tools import main as tools
+from hyper_bids.audit.checks import CHECKS
+from hyper_bids.audit.controls import GLOBAL, OUTSIDE, ControlRidge
+from hyper_bids.audit.evidence import Evidence
+from hyper_bids.data import Latents, Responses, VoxelGrid
+from hyper_bids.glm.fit import accumulate, accumulate_apart
+from hyper_bids.inputs import volumes
+from hyper_bids.simulate.bold import trial_responses
+from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.controls import decode_controls
+from hyper_bids.workflow.steps.decoding import folds_of
+from hyper_bids.workflow.steps.outside import CANDIDATES, FEWEST, MOST, responses_outside, voxels_outside
+from hyper_bids.workflow.steps.responses import fit_run
+
+K = 6
+NOTHING = np.zeros((1, 1))
+
+
+def light_of(facts):
+    evidence = Evidence(
+        *[NOTHING] * 5, ["a"], controls=facts["found"], controls_missing=facts["missing"]
+    )
+    return CHECKS["Controls"](evidence)
+
+
+def line(n):
+    """A grid of n voxels."""
+    return VoxelGrid(np.ones((n, 1, 1), dtype=bool), np.eye(4))
+
+
+# ------------------------------------------------------------------ the decoder
+
+
+def test_the_ridge_is_scikit_learns_with_as_large_a_penalty_as_there_are_features(rng):
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X, Z, new = rng.normal(3, 2, (21, 9)), rng.normal(1, 2, (21, K)), rng.normal(size=(5, 9))
+    wanted = make_pipeline(StandardScaler(), Ridge(alpha=9)).fit(X, Z).predict(new)
+    np.testing.assert_allclose(ControlRidge().fit(X, Z).predict(new), wanted, atol=1e-10)
+
+
+def test_refits_are_fits_to_other_labels(rng):
+    X, Z, new = rng.normal(size=(21, 4)), rng.normal(size=(8, K)), rng.normal(size=(5, 4))
+    rows = rng.integers(0, 8, (3, 21))
+    wanted = [ControlRidge().fit(X, Z[own]).predict(new) for own in rows]
+    np.testing.assert_allclose(ControlRidge().predict_refitted(X, Z, rows, new), wanted, atol=1e-5)
+
+
+# ------------------------------------------------------------------ sizes and power
+
+
+class Experiment:
+    """Noise everywhere: 40 training and 12 test stimuli (each twice), or 4 runs with the same 8 stimuli."""
+
+    def __init__(self, rng, folder, cross_validate=None):
+        self.cross_validate = cross_validate
+        if cross_validate:
+            labels, split = [f"s{k}" for k in range(8)] * 4, "cv"
+            runs = np.repeat([f"run-{k}" for k in range(4)], 8)
+        else:
+            labels = [f"a{k:02d}" for k in range(40)] + [f"b{k:02d}" for k in range(12)] * 2
+            split, runs = ["train"] * 40 + ["test"] * 24, np.repeat(["run-1", "run-2"], 32)
+        self.trials = pd.DataFrame({"stimulus_id": labels, "split": split, "run": runs, "session": ""})
+        stimuli = tuple(dict.fromkeys(labels))
+        self.space = Latents(rng.normal(size=(len(stimuli), K)), stimuli, "z")
+        self.shown = self.space.rows(labels)
+        self.brain = rng.normal(size=(len(labels), 15))
+        self.outside = rng.normal(size=(len(labels), 30))
+        self.folder = folder
+
+    def light(self):
+        parts = np.array_split(self.outside.astype(np.float32), 2)
+        runs = [files.save_array(self.folder / f"{k}.npy", part) for k, part in enumerate(parts)]
+        drawn = files.save_grid(self.folder / "outside.npz", line(30))
+        responses = Responses(self.brain, self.trials, line(15))
+        folds = folds_of(self.trials, self.cross_validate, 0)
+        return light_of(decode_controls(responses, self.space, folds, self.cross_validate, 3, drawn, runs))
+
+
+@pytest.mark.parametrize(("cross_validate", "n"), [(None, 120), ("run", 40)])
+def test_without_a_stimulus_in_them_p_is_uniform(tmp_path, rng, cross_validate, n):
+    found = [Experiment(rng, tmp_path, cross_validate).light() for _ in range(n)]
+    p = np.array([[item["Controls"][name]["P"] for name in (GLOBAL, OUTSIDE)] for item in found]).ravel()
+    assert (p <= 0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(p))
+    np.testing.assert_allclose(p.mean(), 0.5, atol=3 * np.sqrt(1 / 12 / len(p)))
+    passed = np.mean([item["Status"] == "PASS" for item in found])
+    assert passed >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / n)
+
+
+@pytest.mark.parametrize("cross_validate", [None, "run"])
+def test_a_stimulus_outside_the_brain_is_warned_of(tmp_path, rng, cross_validate):
+    experiment = Experiment(rng, tmp_path, cross_validate)
+    experiment.outside += experiment.shown @ rng.normal(size=(K, 30))
+    found = experiment.light()
+    assert found["Status"] == "WARN" and "where there is no brain" in found["Text"]
+    assert found["Controls"][OUTSIDE]["P"] <= 0.01 < found["Controls"][GLOBAL]["P"]
+    assert found["Controls"][OUTSIDE]["Voxels"] == 30
+
+
+@pytest.mark.parametrize("cross_validate", [None, "run"])
+def test_a_stimulus_in_the_overall_amplitude_is_noted(tmp_path, rng, cross_validate):
+    experiment = Experiment(rng, tmp_path, cross_validate)
+    experiment.brain += 3 * experiment.shown[:, :1]
+    found = experiment.light()
+    assert found["Status"] == "NOTE" and "overall amplitude" in found["Text"]
+    assert found["Controls"][GLOBAL]["P"] <= 0.025 < found["Controls"][OUTSIDE]["P"]
+
+
+# ------------------------------------------------------------------ where it cannot be asked
+
+
+def test_what_cannot_be_asked_says_why(tmp_path, rng):
+    experiment = Experiment(rng, tmp_path)
+    experiment.outside[5, FEWEST - 1 :] = np.nan
+    found = experiment.light()
+    assert found["Status"] == "PASS" and list(found["Controls"]) == [GLOBAL]
+    assert f"of 30 voxels drawn outside the brain mask {FEWEST - 1} have a signal" in found["Text"]
+    experiment.outside[5] = np.nan
+    assert "the BOLD seems to be set to 0 outside the brain" in experiment.light()["Text"]
+    responses, folds = Responses(experiment.brain, experiment.trials, line(15)), folds_of(experiment.trials, None, 0)
+    given = light_of(decode_controls(responses, experiment.space, folds, None, 0))
+    assert given["Status"] == "PASS" and "the responses were given" in given["Text"]
+    responses = responses.of(~experiment.trials["stimulus_id"].isin([f"b{k:02d}" for k in range(7, 12)]).to_numpy())
+    found = light_of(decode_controls(responses, experiment.space, folds_of(responses.trials, None, 0), None, 0))
+    assert found["Status"] == "N/A" and "7 test rows are too few; 8 are needed" in found["Text"]
+
+
+def test_one_latent_is_no_pattern_to_identify(tmp_path, rng):
+    experiment = Experiment(rng, tmp_path)
+    experiment.space = Latents(experiment.space.values[:, :1], experiment.space.stimuli, "z")
+    found = experiment.light()
+    assert found["Status"] == "N/A" and "not defined with 1 latents" in found["Text"]
+
+
+# ------------------------------------------------------------------ voxels outside, and one pass
+
+
+def test_outside_is_away_from_every_runs_brain(tmp_path):
+    centre = np.zeros((15, 14, 13), dtype=bool)
+    centre[5:9, 5:9, 5:9] = True
+    larger = centre.copy()
+    larger[9:11, 6, 6] = True
+    path = tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(larger.astype(np.uint8), np.eye(4)), path)
+    drawn = voxels_outside([{"mask": str(path)}, {"mask": None}], VoxelGrid(centre, np.eye(4))).mask
+    assert drawn.sum() == CANDIDATES
+    apart = np.abs(np.argwhere(drawn)[:, None] - np.argwhere(larger)[None]).max(axis=2).min(axis=1)
+    assert apart.min() == 3
+    np.testing.assert_array_equal(drawn, voxels_outside([{"mask": str(path)}], VoxelGrid(centre, np.eye(4))).mask)
+
+
+def test_of_many_voxels_outside_some_are_drawn_and_stay_in_their_place(tmp_path, rng):
+    values = rng.normal(size=(4, CANDIDATES)).astype(np.float32)
+    values[0, ::3] = np.nan
+    drawn = files.save_grid(tmp_path / "outside.npz", line(CANDIDATES))
+    runs = [files.save_array(tmp_path / f"{k}.npy", part) for k, part in enumerate(np.split(values, 2))]
+    found, grid, why = responses_outside(drawn, runs, 1)
+    assert found.shape == (4, MOST) and not why
+    np.testing.assert_array_equal(found, values[:, grid.mask.ravel()])
+
+
+@pytest.mark.parametrize("noise_model", ["ols", "ar1"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_some_voxels_do_not_depend_on_others(rng, noise_model, dtype):
+    design = small_design(rng)
+    n_voxels = 9001  # more than two tiles
+    whole = rng.normal(800, 3, (len(design.matrix), n_voxels + 700)).astype(np.float32)
+    outside = np.sort(rng.choice(n_voxels + 700, 700, replace=False))
+    brain = np.setdiff1d(np.arange(n_voxels + 700), outside)
+    own = np.ascontiguousarray(whole[:, brain])
+    wanted = accumulate([own[:50], own[50:]], design, noise_model=noise_model, dtype=dtype)
+    found, _ = accumulate_apart([whole[:50], whole[50:]], [brain, outside], design, "run", noise_model, dtype)
+    for name in ("projected", "squares", "residual", "mean", "valid", "lagged", "lag_product", "last"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+
+
+# ------------------------------------------------------------------ through the app
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("controls") / "bids"
+    words = ["--participants", "1", "--train-runs", "2", "--test-runs", "1", "--n-train-faces", "50", "--repeats", "4",
+             "--n-test-faces", "10", "--n-voxels", "300", "--image-shape", "14x13x12", "--snr", "4"]  # fmt: skip
+    assert tools(["simulate", str(folder), *words, "--generator", "identity", "--n-latents", "9"]) == 0
+    return folder
+
+
+def participant(folder, out, *words):
+    command = [str(folder), str(out), "participant", "-w", str(out) + "_work", "-q", "--skip-bids-validation"]
+    quick = ["--generator", "none", "--no-reliability", "--n-permutations", "99"]
+    assert main([*command, *quick, *words]) == 0
+    (audit,) = out.glob("sub-01/func/*_audit.json")
+    return json.loads(audit.read_text())["Controls"], (out / "sub-01.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def zeroed(dataset):
+    """As the simulation leaves the BOLD: 0 outside the brain."""
+    return participant(dataset, dataset.parent / "zeroed")
+
+
+def test_bold_that_is_zero_outside_leaves_the_global_signal(zeroed):
+    found, page = zeroed
+    assert list(found["Controls"]) == [GLOBAL] and found["Controls"][GLOBAL]["Voxels"] == 300
+    assert "the BOLD seems to be set to 0 outside the brain" in found["Text"] and "global signal" in page
+
+
+@pytest.fixture(scope="module")
+def leaky(dataset, zeroed):
+    """Noise outside the brain, and in it what was shown."""
+    rng = np.random.default_rng(5)
+    truth = np.load(next(dataset.glob("derivatives/*/sub-01/*_truth.npz")))
+    latents = (truth["latents"] - truth["latents"].mean(axis=0)) / truth["latents"].std(axis=0)
+    of = dict(zip(truth["stimuli"].tolist(), latents, strict=True))
+    weights = rng.normal(size=(latents.shape[1], 14 * 13 * 12))
+    paths = sorted(dataset.glob("derivatives/fmriprep/**/*_desc-preproc_bold.nii.gz"))
+    for number, path in enumerate(paths, start=1):
+        image, here = nib.load(path), truth["trial_run"] == number
+        onsets = truth["trial_onset"][here]
+        signal = np.asarray(image.dataobj, dtype=np.float32)
+        outside = (signal == 0).all(axis=3)
+        times = np.arange(signal.shape[3]) * float(image.header.get_zooms()[3])
+        shape = trial_responses(times, onsets, np.full(len(onsets), 1.5), 0.0)
+        leak = shape @ np.array([of[label] for label in truth["trial_stimulus"][here]]) @ weights[:, outside.ravel()]
+        signal[outside] = (100 + leak + rng.normal(size=leak.shape)).T
+        nib.save(nib.Nifti1Image(signal, image.affine, image.header), path)
+    return dataset
+
+
+def test_what_was_shown_outside_the_brain_is_warned_of(leaky):
+    found, page = participant(leaky, leaky.parent / "leaky")
+    assert found["Status"] == "WARN" and found["Controls"][OUTSIDE]["P"] <= 0.01
+    assert "The stimulus can be read where there is no brain" in page
+
+
+def test_the_parametric_model_says_that_it_has_no_training_responses(dataset, tmp_path):
+    found, _ = participant(dataset, tmp_path / "out", "--glm", "parametric", "--decoder", "inversion")
+    assert found["Status"] == "N/A" and "no responses of single training trials" in found["Text"]
+
+
+@pytest.mark.parametrize("n_passes", [1, 3])
+def test_voxels_outside_cost_no_second_read(leaky, zeroed, tmp_path, monkeypatch, n_passes):
+    from hyper_bids.settings import GLMSettings, identity_of
+
+    opened = []
+    real = volumes._opened
+    monkeypatch.setattr(volumes, "_opened", lambda path: opened.append(path) or real(path))
+    work = leaky.parent / "zeroed_work" / "hyper"
+    designs, voxels = (work / f"sub_01__faces__{step}" / "out" for step in ("designs", "voxels"))
+    bold = next(leaky.glob("derivatives/fmriprep/**/*run-02*preproc_bold.nii.gz"))
+    common = {
+        "designs": designs / "designs.npz", "summary": designs / "summary.json", "grid": voxels / "grid.npz",
+        "recording": {"participant": "01", "label": "run-02", "bold": str(bold)}, "index": 1,
+        "glm": identity_of(GLMSettings()), "n_passes": n_passes,
+    }  # fmt: skip
+    alone = fit_run(**common, out_dir=tmp_path)
+    without = np.load(alone["responses"])
+    assert list(alone) == ["responses"] and len(opened) == n_passes
+    made = fit_run(**common, out_dir=tmp_path, outside=voxels / "outside.npz")
+    assert len(opened) == 2 * n_passes
+    np.testing.assert_array_equal(np.load(made["responses"]), without)
+    outside = np.load(made["outside"])
+    assert np.isfinite(outside).all() and outside.shape[1] == files.load_grid(voxels / "outside.npz").n_voxels
