@@ -85,6 +85,33 @@ def test_the_template_of_a_plain_dataset_gives_what_its_own_keys_gave(simulated,
     assert code == 0 and after.partition("; generator")[0] == before.partition("; generator")[0]
 
 
+@pytest.mark.parametrize("agreeing", [True, False])
+def test_a_template_names_train_and_test_where_stimuli_tsv_says_the_same(stripped, tmp_path, capsys, agreeing):
+    index = next((stripped / "stimuli" / "latents").glob("*.tsv"))
+    stimuli = pd.read_csv(index, sep="\t")["stimulus_id"]
+    sets = [name.rstrip("0123456789") if agreeing else "train" if "test" in name else "test" for name in stimuli]
+    table = pd.DataFrame({"stimulus_id": stimuli, "split": sets})
+    table.to_csv(stripped / "stimuli" / "stimuli.tsv", sep="\t", index=False)
+    _, text = run(capsys, stripped, "--template", tmp_path / "overlay", "--skip-bids-validation")
+    split = json.loads((tmp_path / "overlay" / "task-faces_events.json").read_text())["StimulusSplit"]
+    assert (split.get("Train"), split.get("Test")) == ((["train"], ["test"]) if agreeing else (None, None))
+    said = "Train: train; Test: test, by the names of the trial types"
+    generator = "Generator: portrait, by the name of the latent space portrait"
+    assert decoded(text, "guessed") == [said, generator][not agreeing :]
+
+
+def test_the_same_problem_of_several_participants_is_told_once(simulated, tmp_path, capsys):
+    folder = tmp_path / "bids"
+    shutil.copytree(simulated, folder)
+    path = folder / "task-faces_events.json"
+    content = json.loads(path.read_text())
+    content["StimulusSplit"] = {"Column": "trial_type", "Train": ["nothing"], "Test": ["nor this"]}
+    path.write_text(json.dumps(content))
+    code, text = run(capsys, folder, "--skip-bids-validation")
+    assert code == 65 and text.count("PROBLEM (65)") == 1 and "2 problem" not in text
+    assert "  PROBLEM (65)    sub-01: " in text and "Likewise, with other numbers: sub-02." in text
+
+
 def test_latents_that_are_still_to_be_made_get_an_index_to_fill(stripped, tmp_path, capsys):
     shutil.rmtree(stripped / "stimuli" / "latents")
     overlay = tmp_path / "overlay"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
         key = stimulus_key(metadata, inputs)
         split_rule(metadata, inputs)
         table = read_stimuli(folders)
-        by_stimulus = stimulus_sets(table) is not None or "split" in events.columns
+        sets = stimulus_sets(table)
+        by_stimulus = sets is not None or "split" in events.columns
     except HyperError as error:
         check.met(error)
         return
@@ -63,13 +65,13 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
             check.say(state, ", ".join(keys))
     if len(table):
         check.say("stimuli.tsv", f"{len(table)} stimuli; columns {listing(table.columns, _SHOWN)}")
-    blank = guess.template(check.task, metadata, events, {}, by_stimulus=by_stimulus)
+    blank = guess.template(check.task, metadata, events, {}, by_stimulus=by_stimulus, sets=sets)
     if check.declared:
         check.keys = blank
         check_spaces(check, dict.fromkeys(dataset.participants, dataset), sorted(spaces) or [None], inputs)
         return
     check.met(InconsistentInput(NO_LATENTS.format(tasks=check.task, task=check.task)))
-    _try_template(check, dataset, metadata, events, blank, folders, inputs, by_stimulus)
+    _try_template(check, dataset, blank, folders, inputs)
 
 
 def misspelt(metadata: Mapping[str, Any], columns: Sequence[str], inputs: InputSettings) -> list[str]:
@@ -138,18 +140,26 @@ def _decode_with(check: TaskCheck, datasets: Mapping[str, Dataset], inputs: Inpu
     from hyper_bids.inputs.task import load_task
 
     said: dict[str, list[str]] = {}
+    failed: dict[tuple[type[HyperError], str], list[tuple[str, str]]] = {}
     notices: dict[str, None] = {}
     for participant, dataset in datasets.items():
         try:
             task = load_task(dataset, participant, check.task, inputs)
         except HyperError as error:
-            check.met(type(error)(f"sub-{participant}: {error}"))
+            alike = re.sub(r"\d+", "0", str(error))
+            failed.setdefault((type(error), alike), []).append((f"sub-{participant}", str(error)))
             continue
         check.stimuli = sorted({*check.stimuli, *task.stimuli["stimulus_id"]})
         generator = (task.declaration.get("Generator") or {}).get("Name", "none named: no pictures")
         what = f"{_trials(task.trials)}; latents {task.space}, {task.n_latents} dimensions; generator: {generator}"
         said.setdefault(what, []).append(f"sub-{participant}")
         notices.update(dict.fromkeys(task.notices))
+    for (kind, _), told in failed.items():
+        what = told[0][1]
+        same = listing([who for who, text in told if text == what], _SHOWN)
+        others = [who for who, text in told if text != what]
+        more = f" Likewise, with other numbers: {listing(others, _SHOWN)}." if others else ""
+        check.met(kind(f"{same}: {what}{more}"))
     for what, who in said.items():
         check.say("hyper would", f"{listing(who, _SHOWN)}: {what}")
     for notice in notices:
@@ -168,9 +178,8 @@ def _trials(trials: pd.DataFrame) -> str:
 
 
 def _try_template(
-    check: TaskCheck, dataset: Dataset, metadata: dict[str, Any], events: pd.DataFrame, blank: dict[str, Any],
-    folders: Sequence[Path], inputs: InputSettings, by_stimulus: bool,
-) -> None:  # fmt: skip
+    check: TaskCheck, dataset: Dataset, blank: dict[str, Any], folders: Sequence[Path], inputs: InputSettings
+) -> None:
     """Guess the three keys, and find out what hyper would do with them."""
     with tempfile.TemporaryDirectory(prefix="hyper-check-") as scratch:
         overlay = Path(scratch)
@@ -181,7 +190,9 @@ def _try_template(
         _write(overlay, check)
         check.stimuli = _samples(check, dataset, attempt)
         spaces, others = guess.find_latents(check.stimuli, folders) if check.stimuli else ({}, [])
-        check.keys = guess.template(check.task, metadata, events, spaces, by_stimulus=by_stimulus)
+        check.keys = guess.with_spaces(blank, spaces)
+        for what in guess.guessed_by_name(check.keys):
+            check.say("guessed", what)
         for problem in others[:_SHOWN]:
             check.say("not usable", problem)
         if guess.is_placeholder(check.keys):

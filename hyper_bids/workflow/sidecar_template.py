@@ -114,6 +114,43 @@ def guess_split(events: pd.DataFrame, key: StimulusKey, *, by_stimulus: bool) ->
     return {**split, "DropWhere": {name: [1] for name in flags}} if flags else split
 
 
+def named_as_split(events: pd.DataFrame, key: StimulusKey, sets: Mapping[str, str]) -> bool:
+    """Whether the trial types are named after the sets in which stimuli.tsv has their stimuli, all of them.
+
+    Parameters
+    ----------
+    events : rows of all runs
+    key : of the stimulus
+    sets : stimulus -> train, test or "", of stimuli.tsv
+
+    >>> from hyper_bids.inputs.key import StimulusKey
+    >>> events = pd.DataFrame({"trial_type": ["train", "test_face"], "stim_id": ["a", "b"]})
+    >>> named_as_split(events, StimulusKey("stim_id"), {"a": "train", "b": "test"})
+    True
+    >>> named_as_split(events, StimulusKey("stim_id"), {"a": "test", "b": "train"})
+    False
+    """
+    cells = events[key.column_of(events.columns, "events")]
+    told = [sets.get(key.identify(cell) or "", "") if isinstance(cell, str) else "" for cell in cells]
+    rows = [(split, str(name).lower()) for split, name in zip(told, events["trial_type"], strict=True) if split]
+    return {split for split, _ in rows} == {"train", "test"} and all(name.startswith(split) for split, name in rows)
+
+
+def guess_generator(label: str, dimension: int | None) -> dict[str, Any]:
+    """Return ``{"Generator": ...}`` where a space is called after a generator that makes pictures of so many latents.
+
+    >>> guess_generator("portrait", 64), guess_generator("portrait", 512), guess_generator("semantic", 64)
+    ({'Generator': {'Name': 'portrait'}}, {}, {})
+    """
+    from hyper_bids.generate import GENERATORS, NETWORKS, needs_weights
+
+    name = label.lower()
+    known = name in NETWORKS and name != "onnx"  # of how many latents, their weights will say
+    if name in GENERATORS and not needs_weights(name):
+        known = dimension is not None and getattr(GENERATORS[name], "n_latents", None) == dimension
+    return {"Generator": {"Name": name}} if known else {}
+
+
 def find_latents(needed: Sequence[str], folders: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
     """Return the declarations of all latent files that hold every needed stimulus, and what the others lack.
 
@@ -127,7 +164,8 @@ def find_latents(needed: Sequence[str], folders: Sequence[Path]) -> tuple[dict[s
         if not label or label in spaces:
             continue
         try:
-            _, spaces[label] = load_latents(LatentSpace(label, content), needed, folders)
+            _, declared = load_latents(LatentSpace(label, content), needed, folders)
+            spaces[label] = {**declared, **guess_generator(label, declared.get("Dimension"))}
         except HyperError as error:
             others.append(str(error))
     return spaces, others
@@ -169,8 +207,9 @@ def _stem(name: str) -> str:
 
 
 def template(
-    task: str, metadata: Mapping[str, Any], events: pd.DataFrame, spaces: Mapping[str, Any], *, by_stimulus: bool
-) -> dict[str, Any]:
+    task: str, metadata: Mapping[str, Any], events: pd.DataFrame, spaces: Mapping[str, Any], *, by_stimulus: bool,
+    sets: Mapping[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the three keys: as declared where they are, else as guessed.
 
     Parameters
@@ -180,6 +219,7 @@ def template(
     events : rows of all runs
     spaces : `find_latents`
     by_stimulus : as in `guess_split`
+    sets : stimulus -> its set in stimuli.tsv: where the trial types say the same, they are named
     """
     candidates = key_candidates(events)
     guessed = {"Column": candidates[0].column if candidates else "stim_id"}
@@ -190,10 +230,32 @@ def template(
     if "StimulusSplit" in metadata:
         keys["StimulusSplit"] = metadata["StimulusSplit"]
     elif column in events.columns and "trial_type" in events.columns:
-        keys["StimulusSplit"] = guess_split(events, StimulusKey(column, pattern), by_stimulus=by_stimulus)
+        key = StimulusKey(column, pattern)
+        alike = bool(sets) and "split" not in events.columns and named_as_split(events, key, sets)
+        keys["StimulusSplit"] = guess_split(events, key, by_stimulus=by_stimulus and not alike)
     placeholder = {PLACE: {"File": f"latents/{task}.npy", "Index": _index(task), "Dimension": 512}}
     keys[KEY] = metadata.get(KEY) or dict(spaces) or placeholder
     return keys
+
+
+def with_spaces(keys: Mapping[str, Any], spaces: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a template with the latents that were found in the place of those still to be made."""
+    return {**keys, KEY: dict(spaces)} if spaces and is_placeholder(keys) else dict(keys)
+
+
+def guessed_by_name(keys: Mapping[str, Any]) -> list[str]:
+    """Say what a template holds for no better reason than a name.
+
+    >>> guessed_by_name({"StimulusSplit": {"Train": ["train"], "Test": ["test"]}, KEY: {}})
+    ['Train: train; Test: test, by the names of the trial types']
+    """
+    split = keys.get("StimulusSplit", {})
+    said = []
+    if split.get("Train") and split.get("Test"):
+        lists = "; ".join(f"{name}: {', '.join(split[name])}" for name in ("Train", "Test"))
+        said.append(f"{lists}, by the names of the trial types")
+    named = {label: space["Generator"]["Name"] for label, space in keys[KEY].items() if "Generator" in space}
+    return said + [f"Generator: {name}, by the name of the latent space {label}" for label, name in named.items()]
 
 
 def _index(task: str) -> str:
