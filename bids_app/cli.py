@@ -39,19 +39,32 @@ class Stopped(BaseException):
     """SIGTERM: a walltime is near, or somebody cancelled the job."""
 
 
+SECONDS_TO_END = 5.0
+"""How long the threads of a pool may take to notice that its workers are gone."""
+
+
 def _stop(code: int) -> int:
-    """End at once and say how to go on; what the workers were doing is done again next time."""
+    """End at once and say how to go on; what the workers were doing is done again next time.
+
+    A pool whose workers were killed gives up its tasks, and then Python can end as always: it unlinks the pool's
+    semaphores, of which it would else say that they leaked. Where a thread does not end, the process does.
+    """
     import multiprocessing
     import os
+    import threading
+    import time
 
     print("stopped; give the same command again and it goes on where it was", file=sys.stderr, flush=True)
     sys.stdout.flush()
-    workers = multiprocessing.active_children()
-    for worker in workers:
+    for worker in multiprocessing.active_children():
         worker.kill()
-    if workers:
+    until = time.monotonic() + SECONDS_TO_END
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in others:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in others):
         _remove_home()
-        os._exit(code)  # the pool's own exit would wait for its tasks
+        os._exit(code)
     return code
 
 
