@@ -180,7 +180,8 @@ def test_a_decoder_that_fails_leaves_the_others_results(dataset, tmp_path, monke
     assert "my_plugins:Raises failed; ridge goes on without" in capsys.readouterr().err
     found = [path.name for path in (tmp_path / "out").glob("sub-01/func/*_metrics.tsv")]
     assert found == ["sub-01_task-faces_model-ridge_desc-pixels_metrics.tsv"]
-    assert "ridge" in (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "sub-01.html").read_text(encoding="utf-8")
+    assert "ridge" in page and "The decoder my_plugins:Raises was asked for too and failed" in page
 
 
 def test_no_home_no_passwd_entry_and_an_odd_user(dataset, tmp_path):

@@ -165,6 +165,7 @@ journal = Journal(Path({str(tmp_path)!r}))
 journal.open("01")
 with journal.following(lambda: ("[1/2] GLM", "3 s")):
     journal.step("a finished step", "01"); journal.say("something said", "01"); journal.warn("something odd", "01")
+    journal.warn("something odd", "01")
     time.sleep(1.2)
 print("the end")
 """
@@ -174,7 +175,8 @@ print("the end")
     assert lines == ["something said", "warning: something odd", "the end"]
     (log,) = (tmp_path / "logs" / "sub-01").glob("*.log")
     text = log.read_text()
-    assert "a finished step" in text and "something odd" in text and "\x1b" not in text and "\r" not in text
+    assert text.count("something odd") == 2, "a warning that comes again is only logged"
+    assert "a finished step" in text and "\x1b" not in text and "\r" not in text
 
 
 def test_a_heartbeat_is_a_plain_line(tmp_path, monkeypatch, capsys):

@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from chromium import browser
-from page_checks import check_contrast, check_prints, check_whole_and_quiet
+from page_checks import WIDER, check_contrast, check_prints, check_whole_and_quiet
 from test_report import group_table, inputs, publish_reconstructions, report, result
 
 from hyper_bids.derivatives.write import write_json
@@ -108,6 +108,19 @@ def test_methods_can_be_copied(chrome, pages):
 @pytest.mark.parametrize("page", ["participant", "group"])
 def test_page_prints(chrome, pages, page):
     check_prints(chrome, pages[page], most=40)
+
+
+def test_nothing_is_cut_off_on_a_sheet_of_paper_nor_pushed_away_by_a_long_name(chrome, tmp_path, rng):
+    made = result(tmp_path / "data", rng, names=[*NAMES[:-1], "x" * 120])
+    tree, _ = report(tmp_path / "out", tmp_path / "data", inputs(made, rng))
+    chrome.open(tree.folder / "sub-01.html", width=690)  # A4 less its margins
+    chrome.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        chrome.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        assert chrome.run(WIDER) <= 0
+    finally:
+        chrome.call("Emulation.setEmulatedMedia", media="")
+    assert chrome.run("Math.max(...[...document.querySelectorAll('tbody th')].map(h => h.offsetWidth))") < 400
 
 
 @pytest.mark.parametrize("page", ["participant", "group"])

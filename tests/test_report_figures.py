@@ -22,10 +22,10 @@ from hyper_bids.errors import MissingFiles
 from hyper_bids.evaluate.decoded import Decoded, compare_images
 from hyper_bids.evaluate.participant import participant_metrics
 from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
-from hyper_bids.report import decoder_part
-from hyper_bids.report.figures_bottleneck import RankScores, bottleneck_figure
+from hyper_bids.report import decoder_part, figures_latents
 from hyper_bids.report.canvas import Drawing
 from hyper_bids.report.figures_attributes import MOST_BARS, attribute_bars_figure
+from hyper_bids.report.figures_bottleneck import RankScores, bottleneck_figure
 from hyper_bids.report.figures_carpet import carpet_figure, scaled
 from hyper_bids.report.figures_identification import curve_figure
 from hyper_bids.report.figures_interpolation import interpolation_figure
@@ -84,6 +84,15 @@ FIGURES = {
     "bars": lambda rng: attribute_bars_figure(
         {name: tuple(rng.normal(size=(2, 7))) for name in "ab"}, {"a": "a\nr", "b": "b"}),
 }  # fmt: skip
+
+
+def test_both_sides_of_a_correction_are_named_by_their_p(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures_latents, "draw", drawn.append)
+    figures_latents.latents_figure(np.array([0.2, 0.1]), np.array([0.6, 0.7]), 9)
+    (text,) = drawn[0].legends[0].get_texts()
+    assert text.get_text() == "p ≥ 0.05 after FDR (2)"
+    assert all(float(tick).is_integer() for tick in drawn[0].axes[0].get_xticks())
 
 
 @pytest.mark.parametrize("name", FIGURES)

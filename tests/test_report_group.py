@@ -19,8 +19,9 @@ from hyper_bids.errors import MissingFiles
 from hyper_bids.report.bibliography import cite_key
 from hyper_bids.report.citations import REFERENCES
 from hyper_bids.report.group import write_group_report
-from hyper_bids.report.group_audits import audit_notices, check_rows, read_audits
+from hyper_bids.report.group_audits import audit_warnings, check_rows, read_audits
 from hyper_bids.report.group_methods import group_text, with_entries, with_group, write_group_methods
+from hyper_bids.report.group_tables import comparison_part
 from hyper_bids.report.methods import LEAD
 
 NAMES = {"task": "faces", "space": None, "resolution": None, "model": "ridge", "desc": "z"}
@@ -33,6 +34,20 @@ PARTICIPANT = (
 
 def comparison(*models):
     return {**NAMES, "what": "decoders", "models": list(models), "table": pd.DataFrame({"metric": ["ssim"]})}
+
+
+def test_so_few_participants_that_no_test_can_decide_are_said_once():
+    def row(metric, n):
+        return {"kind": "omnibus", "metric": metric, "p_value": 0.5, "p_method": "sign test, exact", "n": n}
+
+    few, many = (
+        comparison_part({**comparison("ridge", "ols"), "words": [], "notices": [],
+                         "table": pd.DataFrame([row(metric, n) for metric in ("ssim", "top1")])}).sentences
+        for n in (5, 6)
+    )  # fmt: skip
+    assert few == ["The decoders cannot be told apart with 5 participants, whatever the results: the test cannot reach "
+                   "p < 0.05 (smallest possible p = 0.062)."]  # fmt: skip
+    assert len(many) == 2 and all("cannot be told apart, p = 0.50 by sign test" in sentence for sentence in many)
 
 
 def put_audit(folder, who, **statuses):
@@ -52,7 +67,7 @@ def test_every_audit_is_counted_and_the_worst_comes_first(tmp_path):
     assert first.text == "Novelty of sub-02." and [css for _, css, _ in first.lights] == ["FAIL", "WARN", "PASS"]
     assert [words for *_, words in first.lights] == ["1 fail: sub-02", "1 warning: sub-03", "1 pass: sub-01"]
     assert second.lights == [("✓", "PASS", "3 pass")]
-    told = list(audit_notices(audits))
+    told = [(status, text) for status, _, text in audit_warnings(audits)]
     assert [status for status, _ in told] == ["FAIL", "WARN"]
     assert told[0][1] == "1 of 3 audits (sub-02): Novelty of sub-02."
 

@@ -19,8 +19,11 @@ from test_report import Page, group_table, inputs, report, result
 from hyper_bids.derivatives.write import write_json
 from hyper_bids.report import (
     figures_attributes,
+    figures_comparison,
     figures_group,
     figures_interpolation,
+    figures_null,
+    figures_regions,
     figures_scores,
     figures_similarity,
     figures_training,
@@ -106,6 +109,10 @@ def figures_of(names, rng):
         [(f"{k}. {name}\nr = 0.40", pixels, pixels[0]) for k, name in enumerate(names)], (0.0, 0.5, 1.0))  # fmt: skip
     yield figures_attributes.attributes_figure(attributes, titles)
     yield figures_attributes.attribute_bars_figure(attributes, titles)
+    yield figures_comparison.comparison_figure(names, [(title, [row] * n) for title in ("Latent correlation", "ssim")])
+    yield figures_regions.regions_figure(names, np.arange(n) + 5, np.arange(n))
+    yield figures_null.null_distributions_figure(
+        [figures_null.Null(name, rng.normal(size=20), 1.0, "p = 0.0499") for name in names])  # fmt: skip
 
 
 @pytest.mark.parametrize("names", HARD.values(), ids=HARD)
@@ -118,7 +125,8 @@ def test_no_name_makes_a_figure_warn(names, rng):
 @pytest.mark.parametrize("names", HARD.values(), ids=HARD)
 def test_all_text_lies_in_the_figure_and_none_on_its_neighbour(monkeypatch, names, rng):
     drawn = []
-    for module in (figures_scores, figures_group, figures_similarity, figures_interpolation, figures_attributes):
+    for module in (figures_scores, figures_group, figures_similarity, figures_interpolation, figures_attributes,
+                   figures_comparison, figures_regions, figures_null):  # fmt: skip
         monkeypatch.setattr(module, "draw", lambda figure, *_, **__: drawn.append(drawn_figure(figure)))
     list(figures_of(names, rng))
     for texts, whole in drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 
@@ -19,9 +20,12 @@ from hyper_bids.report import (
     figures_voxels,
     pictures,
     summary,
+    tables,
+    thumbnails,
 )
 from hyper_bids.report.audits import audit_items
 from hyper_bids.report.methods import REFERENCES, SHORT, methods_parts, methods_text
+from hyper_bids.report.page import FOLDER
 from hyper_bids.report.pictures import per_stimulus
 from hyper_bids.report.scores import attribute_rows, main_rows, smallest_p
 from hyper_bids.report.thumbnails import SQUEEZED, Quality, read_picture
@@ -265,6 +269,64 @@ def test_voxels_are_drawn_on_any_grid(shape):
     seen[0] = True
     some, none = (figures_voxels.voxels_figure(brain, mask, np.diag([2.0, 3, 4, 1])) for mask in (seen, ~brain))
     assert some.content.startswith(b"\x89PNG") and some.content != none.content
+
+
+def test_every_slice_that_is_drawn_holds_decoded_voxels(monkeypatch):
+    brain, seen = np.ones((20, 24, 30), dtype=bool), np.zeros((20, 24, 30), dtype=bool)
+    seen[3:6, 2:5, 4:8] = True
+    drawn = []
+    monkeypatch.setattr(figures_voxels, "_panel", lambda *given: drawn.append((given[-2], given[-1])))
+    figures_voxels.voxels_figure(brain, seen, np.diag([2.0, 2, 2, 1]))
+    assert len(drawn) == 6 and all(np.take(seen, index, axis).any() for axis, index in drawn)
+
+
+def test_many_nuisance_regressors_are_named_by_their_kind(monkeypatch, rng):
+    drawn = []
+    monkeypatch.setattr(figures_design, "draw", lambda figure, _: drawn.append(figure))
+    motion = [f"{kind}_{axis}{more}" for more in ("", "_derivative1", "_power2", "_derivative1_power2")
+              for kind in ("trans", "rot") for axis in "xyz"]  # fmt: skip
+    for names in ([*motion, "constant"], ["drift_1", "constant"]):
+        trials, nuisance = rng.random((30, 5)), rng.random((30, len(names)))
+        figures_design.design_figure(trials, nuisance, names, np.arange(30.0))
+    many, few = ([tick.get_text() for tick in figure.axes[1].get_xticklabels()] for figure in drawn)
+    assert many == ["24 motion", "constant"] and few == ["drift_1", "constant"]
+    run = {"nuisance": [*motion, "csf", "drift_1", "constant"]}
+    assert tables.nuisance_cells(run, {"confounds": "x.tsv"}) == ["2", "csf, 24 motion"]
+    for figure in drawn:
+        figure.canvas.draw()
+        title = figure.axes[1].get_title(loc="left"), figure.axes[1]._left_title.get_window_extent()
+        assert title[0] == "Nuisance" and title[1].x1 <= figure.bbox.x1, "the heading is not cut"
+
+
+def test_a_large_figure_of_pictures_is_a_jpeg_on_the_page_and_a_plot_is_not(rng):
+    def png(pixels):
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    slope = np.add.outer(np.linspace(0, 200, 500), np.linspace(0, 40, 500))[..., None]
+    smooth = slope + rng.normal(0, 3, (500, 500, 3))
+    photograph, plot = png(smooth.clip(0, 255).astype(np.uint8)), png(np.zeros((900, 900, 3), np.uint8))
+    assert len(photograph) > thumbnails.LARGE
+    assert thumbnails.embedded(photograph, ".png").startswith("data:image/jpeg")
+    assert len(thumbnails.embedded(photograph, ".png")) < len(thumbnails.data_uri(photograph, ".png")) / 2
+    assert thumbnails.embedded(plot, ".png") == thumbnails.data_uri(plot, ".png")
+
+
+def test_notes_are_folded_where_there_are_many_and_warnings_never():
+    from jinja2 import Environment, FileSystemLoader
+
+    macro = Environment(loader=FileSystemLoader(FOLDER)).get_template("parts.html").module.notice_list
+    few = [("FAIL", "a"), ("WARN", "b"), ("NOTE", "c")]
+    many = [*few, ("NOTE", "d"), ("WARN", "e")]
+    for notices, folded in ((few, []), (many, ["c", "d"])):
+        head, _, details = str(macro(notices)).partition("<details")
+        for kind, text in notices:
+            place = details if text in folded else head
+            assert f'<li class="{kind}">' in place and re.search(rf"</strong> {text}</li>", place)
+        assert ("2 notes</summary>" in details) is bool(folded)
 
 
 def test_neighbour_correlation_is_that_of_numpy(rng):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hyper_bids.errors import count
+
 TITLES = {
     "Overlap": "Training and test set are apart",
     "SameLatents": "No latents shared between the sets",
@@ -74,4 +76,7 @@ def tally(items: list[AuditItem]) -> list[tuple[str, str, str]]:
     [('✓', 'PASS', '2 pass')]
     """
     counts = Counter((item.sign, item.css, item.word) for item in items)
-    return [(sign, css, f"{n} {word}") for (sign, css, word), n in counts.items()]
+    return [
+        (sign, css, count(n, word, word + "s" if word in ("warning", "notice") else word))
+        for (sign, css, word), n in counts.items()
+    ]

@@ -9,8 +9,8 @@ import numpy as np
 from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, short_headings, style
 
 COLUMNS = 2
-LONGEST = 20
-"""Characters of an attribute's name, at most: its title is bold."""
+LONGEST, LONGEST_WIDE = 20, 36
+"""Characters of an attribute's name, at most: its title is bold. Above the bars there is more room."""
 
 
 def attributes_figure(scores: dict[str, tuple[np.ndarray, np.ndarray]], titles: dict[str, str]) -> Drawing:
@@ -54,7 +54,7 @@ def attribute_bars_figure(scores: Mapping[str, tuple[np.ndarray, np.ndarray]], t
     scores : attribute -> true (n,), predicted (n,)
     titles : attribute -> title
     """
-    headings = short_headings([titles[name] for name in scores], LONGEST)
+    headings = short_headings([titles[name] for name in scores], LONGEST_WIDE)
     with style():
         figure = new_figure(BESIDE, 56 + 118 * len(scores))
         every = figure.subplots(len(scores), 1, squeeze=False)[:, 0]

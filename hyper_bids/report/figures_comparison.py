@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, GREY, WIDTH, Drawing, draw, new_figure, short_names, style
 
 COLUMNS = 2
 NARROWEST = 0.2
@@ -46,8 +46,7 @@ def comparison_figure(
             axes.tick_params(axis="y", length=0)
             ends = [row[name] for row in rows if row is not None for name in ("mean", "ci_low", "ci_high")]
             axes.set_xlim(*limits(np.array([*ends, chance])))
-        names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in decoders]
-        every[0].set_yticks(range(len(decoders)), names)
+        every[0].set_yticks(range(len(decoders)), short_names(decoders, LONGEST))
         every[0].set_ylim(len(decoders) - 0.5, -0.5)
         for axes in every[len(panels) :]:
             axes.set_visible(False)
@@ -57,14 +56,21 @@ def comparison_figure(
 def limits(values: np.ndarray) -> tuple[float, float]:
     """Return the ends of an axis, so wide at least that values which are nearly equal do not seem far apart.
 
+    An axis of values that are all positive is not widened below 0, nor any above 1.
+
     >>> [round(end, 3) for end in limits(np.array([1.0, 1.0, np.nan]))]
     [0.784, 1.016]
+    >>> [round(end, 3) for end in limits(np.array([0.01, 0.05]))]
+    [-0.016, 0.216]
     """
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
     span = max(float(np.ptp(known)), NARROWEST)
-    return float(min(known.min(), known.max() - span) - 0.08 * span), float(known.max() + 0.08 * span)
+    low = min((known.min() + known.max() - span) / 2, 1 - span) if known.max() <= 1 else known.max() - span
+    if known.min() >= 0:
+        low = max(low, 0.0)
+    return float(low - 0.08 * span), float(low + 1.08 * span)
 
 
 def _point(axes: object, y: int, row: Mapping[str, float], best: bool) -> None:

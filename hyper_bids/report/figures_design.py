@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from hyper_bids.report.canvas import GREY, Drawing, draw, new_figure, style
+from hyper_bids.report.nuisance import neighbours
+
+MOST_NAMES = 20
+"""Nuisance regressors that are named one by one; of more, those of a kind that stand together have one name."""
 
 TRIALS = ("Trials", "trials", "{} trials, in order")
 SHARED = ("Shared by all runs", "shared", "{} regressors: training, others, test stimuli, latents")
@@ -27,7 +31,7 @@ def design_figure(
     extent = (times[0] - step / 2, times[-1] + step / 2)
     with style():
         figure = new_figure(540, 470)
-        share = float(np.clip(14 * nuisance.shape[1], 60, 270)) / 500
+        share = float(np.clip(14 * nuisance.shape[1], 90, 270)) / 500
         left, right = figure.subplots(1, 2, width_ratios=[1 - share, share], sharey=True)
         for axes, part in ((left, trials), (right, nuisance)):
             scale = np.abs(part).max(axis=0, initial=0)
@@ -42,7 +46,8 @@ def design_figure(
         left.set_ylabel("time (s)")
         left.set_title(words[0])
         right.set_title("Nuisance")
-        right.set_xticks(range(len(names)), names, rotation=90, fontsize=7 if len(names) <= 24 else 5)
+        ticks = list(enumerate(names)) if len(names) <= MOST_NAMES else neighbours(names)
+        right.set_xticks([place for place, _ in ticks], [name for _, name in ticks], rotation=90, fontsize=7)
         right.tick_params(axis="y", length=0)
         return draw(figure, ".png")
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from hyper_bids.report.canvas import BLUE, GREY, ORANGE, Drawing, draw, new_figure, short_names, style
 
+BELOW = 0.2
+"""How far the null lies below the middle of a row, and what was observed above: neither hides the other."""
+
 
 def participants_figure(
     title: str, participants: list[str], rows: list[dict[str, float]], group: dict[str, float]
@@ -27,11 +30,11 @@ def participants_figure(
         for y, row in enumerate([*rows, group]):
             if np.isfinite(row["null_mean"]):
                 spread = 2 * row["null_sd"] if np.isfinite(row["null_sd"]) else 0.0
-                shown = {"label": "permuted, 2 sd"} if y == 0 else {}
-                axes.errorbar(row["null_mean"], y, xerr=spread, fmt="s", color=ORANGE, markersize=4, **shown)
+                shown = {"label": "permuted labels, mean and 2 sd"} if y == 0 else {}
+                axes.errorbar(row["null_mean"], y + BELOW, xerr=spread, fmt="s", color=ORANGE, markersize=4, **shown)
             bars = np.array([[row["mean"] - row["ci_low"]], [row["ci_high"] - row["mean"]]])
             axes.errorbar(
-                row["mean"], y, xerr=np.maximum(bars, 0) if np.isfinite(bars).all() else None,
+                row["mean"], y - BELOW, xerr=np.maximum(bars, 0) if np.isfinite(bars).all() else None,
                 fmt="D" if y == len(rows) else "o", color=BLUE, markersize=8 if y == len(rows) else 6,
             )  # fmt: skip
         axes.axhline(len(rows) - 0.5, color="#d5d9e0", linewidth=0.8)

@@ -28,12 +28,13 @@ def latents_figure(r: np.ndarray, p_fdr: np.ndarray, n_stimuli: int) -> Drawing:
         size = 16 if len(r) <= 200 else 5
         for chosen, colour, marker, name in (
             (passing, BLUE, "o", f"p < {ALPHA} after FDR ({int(passing.sum())})"),
-            (~passing, FOLD, "s", f"not ({int((~passing).sum())})"),
+            (~passing, FOLD, "s", f"p ≥ {ALPHA} after FDR ({int((~passing).sum())})"),
         ):
             if chosen.any():
                 axes.scatter(ranks[chosen], r[chosen], s=size, color=colour, marker=marker, linewidth=0, label=name)
         axes.set_xlabel(f"latents, sorted (n = {len(r)})")
         axes.set_ylabel(f"Pearson r over {n_stimuli} stimuli")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(axis="y", color="#eef0f3")
         axes.set_axisbelow(True)
         figure.legend(loc="outside upper left", ncols=2)

@@ -52,7 +52,7 @@ def novelty_figure(distance: np.ndarray, score: np.ndarray, words: str, nearest:
         axes = figure.subplots()
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.fill_between(at, line - half, line + half, color=BLUE, alpha=0.18, linewidth=0, label="95 % interval")
-        axes.plot(at, line, color=BLUE, linewidth=1.6, label="line")
+        axes.plot(at, line, color=BLUE, linewidth=1.6, label="least-squares line")
         axes.scatter(distance, score, s=22 if len(score) <= 100 else 8, color=BLUE, alpha=0.85, linewidth=0,
                      label="test stimuli")  # fmt: skip
         axes.set_title(words, fontsize=8.5)

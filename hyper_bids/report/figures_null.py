@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.report.canvas import BESIDE, BLUE, GREY, ORANGE, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BESIDE, BLUE, GREY, ORANGE, Drawing, draw, new_figure, short_names, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 2
 BINS = 30
+
+LONGEST = 30
+"""Characters of a title, at most: it may hold the name of an attribute."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +52,9 @@ def null_distributions_figure(nulls: Sequence[Null]) -> Drawing:
     with style():
         figure = new_figure(BESIDE if columns > 1 else 400, 30 + 160 * n_rows)
         every = figure.subplots(n_rows, columns, squeeze=False)
-        for axes, null in zip(every.ravel(), nulls, strict=False):
-            _panel(axes, null, _percentiles(nulls) if null is nulls[0] else None)
+        titles = short_names([null.title for null in nulls], LONGEST)
+        for axes, title, null in zip(every.ravel(), titles, nulls, strict=False):
+            _panel(axes, title, null, _percentiles(nulls) if null is nulls[0] else None)
         for axes in every[:, 0]:
             axes.set_ylabel("permutations", fontsize=8)
         for axes in every.ravel()[len(nulls) :]:
@@ -67,7 +71,7 @@ def _percentiles(nulls: Sequence[Null]) -> str:
     return "null: 2.5th and 97.5th percentile" if sides == {True} else "null: 95th percentile"
 
 
-def _panel(axes: Axes, null: Null, percentiles: str | None) -> None:
+def _panel(axes: Axes, title: str, null: Null, percentiles: str | None) -> None:
     """Draw one null; ``percentiles`` is given to the panel that the legend is made of."""
     draws = null.draws[np.isfinite(null.draws)]
     said = (lambda text: text) if percentiles else (lambda _: None)
@@ -82,7 +86,7 @@ def _panel(axes: Axes, null: Null, percentiles: str | None) -> None:
         axes.axvline(value, color=GREY, linestyle="--", linewidth=1.2,
                      label=percentiles if number == 0 else None)  # fmt: skip
     axes.axvline(null.observed, color=BLUE, linewidth=2, label=said("observed"))
-    axes.set_title(f"{null.title}\n{null.observed:.2f}, {null.p}, n = {len(draws)}", fontsize=8.5)
+    axes.set_title(f"{title}\n{null.observed:.2f}, {null.p}, {len(draws)} draws", fontsize=7.8)
     axes.margins(x=0.04)
     axes.xaxis.get_major_locator().set_params(nbins=4)
     axes.yaxis.get_major_locator().set_params(integer=True, nbins=4)

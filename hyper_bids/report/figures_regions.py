@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hyper_bids.report.canvas import BLUE, FOLD, WIDTH, Drawing, draw, new_figure, style
+from hyper_bids.report.canvas import BLUE, FOLD, WIDTH, Drawing, draw, new_figure, short_names, style
 
 LONGEST = 34
+"""Characters of a region's name; the table has all of it."""
 
 
 def regions_figure(names: Sequence[str], n_voxels: np.ndarray, n_selected: np.ndarray) -> Drawing:
@@ -28,7 +29,7 @@ def regions_figure(names: Sequence[str], n_voxels: np.ndarray, n_selected: np.nd
         for k, (all_of_it, some) in enumerate(zip(n_voxels, n_selected, strict=True)):
             axes.annotate(f"{some} of {all_of_it}", (all_of_it, k), xytext=(4, 0), textcoords="offset points",
                           va="center", fontsize=7.5)  # fmt: skip
-        axes.set_yticks(y, [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in names])
+        axes.set_yticks(y, short_names(names, LONGEST))
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.margins(x=0.14)
         axes.tick_params(axis="y", length=0)

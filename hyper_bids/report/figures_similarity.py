@@ -60,4 +60,5 @@ def _distributions(axes: object, targets: np.ndarray, random: np.ndarray) -> Non
     axes.set_yticks(range(len(groups)), [f"{name} (n = {values.size})" for name, values, _ in groups])
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel("Pearson r: median, middle half, middle 95 %")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hyper_bids.report.canvas import BESIDE, BLUE, GREY, Drawing, draw, new_figure, style
+from hyper_bids.report.figures_brain import LETTERS, THINNEST, slices_through
 
 MOST_SLICES = 12
 COLUMNS = 6
@@ -25,16 +26,19 @@ def chosen_slices(mask: np.ndarray, most: int = MOST_SLICES) -> np.ndarray:
 def voxels_figure(brain: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> Drawing:
     """Draw the voxels that the decoder saw on the brain mask: axial slices, then one coronal and one sagittal.
 
+    The slices are those that hold such voxels (of the brain, where there are none), the last two those with most.
+
     Parameters
     ----------
     brain, seen : (X, Y, Z) bool, axes towards right, anterior and superior
     affine : (4, 4) voxel indices to mm
     """
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    slices = chosen_slices(brain | seen)
-    panels = [(2, k) for k in slices]
-    if min(brain.shape) > 3:  # a slab has no other view worth a look
-        panels += [(1, _centre(brain | seen, 1)), (0, _centre(brain | seen, 0))]
+    focus = seen if seen.any() else brain
+    panels = [(2, k) for k in chosen_slices(focus)]
+    if min(brain.shape) > THINNEST:  # a slab has no other view worth a look
+        most = slices_through(focus)
+        panels += [(1, most[1]), (0, most[0])]
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     width = BESIDE if columns > 2 else 440
@@ -48,12 +52,6 @@ def voxels_figure(brain: np.ndarray, seen: np.ndarray, affine: np.ndarray) -> Dr
         for axes in every[len(panels) :]:
             axes.set_visible(False)
         return draw(figure, ".png")
-
-
-def _centre(mask: np.ndarray, axis: int) -> int:
-    """Return the middle of the indices along ``axis`` that hold voxels (0 for an empty mask)."""
-    held = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
-    return int(held[len(held) // 2]) if len(held) else 0
 
 
 def _aspect(shape: tuple[int, ...], sizes: np.ndarray, axis: int) -> float:
@@ -77,7 +75,6 @@ def _panel(
     where = float((affine @ np.append(point, 1.0))[axis])
     title = f"{'xyz'[axis]} = {round(where, 1) + 0.0:g} mm"
     axes.set_title(title, fontsize=7.5, fontweight="normal", loc="center", pad=2)
-    if axis != 0:
-        axes.text(0.01, 0.01, "L", transform=axes.transAxes, fontsize=8, color=GREY, va="bottom")
-        axes.text(0.99, 0.01, "R", transform=axes.transAxes, fontsize=8, color=GREY, va="bottom", ha="right")
+    for x, letter, side in zip((0.01, 0.99), LETTERS[axis], ("left", "right"), strict=True):
+        axes.text(x, 0.01, letter, transform=axes.transAxes, fontsize=8, color=GREY, va="bottom", ha=side)
     axes.set_axis_off()

@@ -17,7 +17,7 @@ from hyper_bids.derivatives.write import write_bytes, write_json
 from hyper_bids.errors import MissingFiles
 from hyper_bids.report.canvas import Drawing
 from hyper_bids.report.read import read_json
-from hyper_bids.report.thumbnails import data_uri
+from hyper_bids.report.thumbnails import data_uri, embedded
 
 PICTURES = (".svg", ".png")
 
@@ -170,5 +170,5 @@ class Gallery:
                 f"{file} has no {path.with_suffix('.json').name} beside it with Alternative, Caption and Width. The "
                 "report shows no figure without words; write one (hyper_bids.report.gallery.FigureFolder does)."
             )
-        uri = data_uri(path.read_bytes(), path.suffix)
+        uri = embedded(path.read_bytes(), path.suffix)
         return PlacedFigure(uri, int(about["Width"]), str(about["Alternative"]), str(about["Caption"]), file)

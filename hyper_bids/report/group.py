@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ from hyper_bids.errors import listing
 from hyper_bids.report import pictures, summary
 from hyper_bids.report.figures_group import distribution_figure, participants_figure
 from hyper_bids.report.gallery import FigureFolder, Gallery
-from hyper_bids.report.group_audits import CheckRow, audit_notices, check_rows, read_audits
+from hyper_bids.report.group_audits import CheckRow, audit_warnings, check_rows, read_audits
 from hyper_bids.report.group_figures import GroupFigures
 from hyper_bids.report.group_methods import write_group_methods
 from hyper_bids.report.group_tables import comparison_part, covariate_table, draw_comparison, entities_of_table
+from hyper_bids.report.notices import once
 from hyper_bids.report.page import render
 from hyper_bids.report.read import read_table
 from hyper_bids.report.scores import ScoreRow, attribute_rows, known, main_rows, number
@@ -45,6 +47,9 @@ LISTED = 200
 
 SIDE_BY_SIDE = 12
 """Participants whose reconstructions are shown."""
+
+WHICH = re.compile(r"^task-\S+( [a-z]+-\S+)*: ")
+"""What a notice names its result by; the page has a name for people before it."""
 
 COLUMNS = ("mean", "sem", "ci_low", "ci_high", "null_mean", "null_sd", "chance")
 
@@ -82,7 +87,7 @@ class GroupPart:
     covariates: Table | None
     people: list[str]
     checks: list[CheckRow]
-    warnings: list[tuple[str, str]]
+    warnings: list[tuple[str, str, str]]
     provenance: Mapping[str, Any]
 
 
@@ -115,12 +120,19 @@ def write_group_report(
     problems: list[str] = []
     figures = GroupFigures(output)
     folder = FigureFolder(figures)
-    parts = [_part(output, raw, table, problems, folder) for table in tables]
+    parts = [
+        _part(output, raw, table, title, problems, folder)
+        for table, title in zip(tables, titles(tables), strict=True)
+    ]
     for made in comparisons:
         draw_comparison(made, folder)
     figures.remove_stale(other_tasks)  # before the page lists what there is
-    notices = [(kind, f"{part.title}: {text}") for part in parts for kind, text in part.warnings]
-    notices += [("NOTE", f"{part.title}: {notice}") for part in parts for notice in part.notices]
+    notices = [
+        (status, said) for status in ("FAIL", "WARN")
+        for said in once([(check, part.title, text) for part in parts for kind, check, text in part.warnings
+                          if kind == status])
+    ]  # fmt: skip
+    notices += [("NOTE", said) for said in once([(text, part.title, text) for part in parts for text in part.notices])]
     notices += [("WARN", problem) for problem in dict.fromkeys(problems)]
     people = sorted({who for part in parts for who in part.people})
     html = render(
@@ -134,9 +146,35 @@ def write_group_report(
         notices=notices,
         raw=str(raw or "unknown"),
         people=listing(people, MANY),
+        provenance=provenance_rows(parts),
         methods_of=write_group_methods(output, {part.title: part.people for part in parts}, tables, comparisons),
     )
     return write_text(output / "group.html", html)
+
+
+def titles(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name every result by task and decoder, and by what else tells it from the others.
+
+    >>> one = {"task": "faces", "model": "map", "desc": "z", "space": "MNI", "resolution": "2"}
+    >>> titles([one, {**one, "model": "ols"}]), titles([one, {**one, "space": ""}])
+    (['faces, map', 'faces, ols'], ['faces, map, MNI', 'faces, map'])
+    """
+    differing = [name for name in ("desc", "space", "resolution") if len({table.get(name) for table in tables}) > 1]
+    return [
+        ", ".join(str(table[name]) for name in ("task", "model", *differing) if table.get(name)) for table in tables
+    ]
+
+
+def provenance_rows(parts: Sequence[GroupPart]) -> list[tuple[str, Any]]:
+    """Return (what, value) of what made the results: once where it is the same for all, else a row a result."""
+    rows = []
+    for name in dict.fromkeys(name for part in parts for name in part.provenance):
+        found = {part.title: part.provenance[name] for part in parts if name in part.provenance}
+        if len(found) == len(parts) and len({str(value) for value in found.values()}) == 1:
+            rows.append((name, next(iter(found.values()))))
+        else:
+            rows += [(f"{name}: {title}", value) for title, value in found.items()]
+    return rows
 
 
 def _description(output: Path) -> dict[str, Any]:
@@ -157,7 +195,7 @@ def _raw_folder(output: Path, description: Mapping[str, Any]) -> Path | None:
 
 
 def _part(
-    output: Path, raw: Path | None, table: Mapping[str, Any], problems: list[str], folder: FigureFolder
+    output: Path, raw: Path | None, table: Mapping[str, Any], title: str, problems: list[str], folder: FigureFolder
 ) -> GroupPart:
     stats = table["stats"]
     people = [str(who) for who in dict.fromkeys(stats["participant_id"]) if who != GROUP]
@@ -167,9 +205,6 @@ def _part(
     found_attributes = attribute_rows(together)
     tables = dict(list(stats.groupby("participant_id", sort=False)))
     own = {who: {row.metric: row for row in main_rows(tables[who])[0]} for who in people[:LISTED]}
-    title = f"{table['task']}, {table['model']}, {table['desc']}"
-    if table["space"]:
-        title += f", {table['space']}"
     _draw(stats, people, rows, entities_of_table(table), folder)
     cards, n_shared, column = _cards(output, raw, table, people, problems)
     told = [row for row in rows if row.metric in summary.TOLD]
@@ -182,7 +217,7 @@ def _part(
         finding=finding,
         line=line,
         sentences=[*(row.sentence for row in told), *filter(None, about)],
-        notices=[str(notice) for notice in table.get("notices", [])],
+        notices=[WHICH.sub("", str(notice)) for notice in table.get("notices", [])],
         participants=[_person(output, who, own[who], rows) for who in people[:LISTED]],
         columns=[row.name for row in rows],
         rows=rows,
@@ -195,17 +230,17 @@ def _part(
         covariates=covariate_table(table.get("covariates")),
         people=[f"sub-{who.removeprefix('sub-')}" for who in people],
         checks=check_rows(audits),
-        warnings=[*audit_notices(audits), *_without_audit(people, audits)],
+        warnings=[*audit_warnings(audits), *_without_audit(people, audits)],
         provenance=table.get("provenance", {}),
     )
 
 
-def _without_audit(people: Sequence[str], audits: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _without_audit(people: Sequence[str], audits: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Name participants whose results nobody looked at."""
     lost = [name for who in people if (name := f"sub-{who.removeprefix('sub-')}") not in audits]
     if not lost:
         return []
-    return [("WARN", f"{len(lost)} of {len(people)} participants have no audit: {listing(lost, MANY)}.")]
+    return [("WARN", "no audit", f"{len(lost)} of {len(people)} participants have no audit: {listing(lost, MANY)}.")]
 
 
 def _with_floors(together: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

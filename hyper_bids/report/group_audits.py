@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hyper_bids.derivatives.names import Scope
-from hyper_bids.errors import listing
+from hyper_bids.errors import count, listing
 from hyper_bids.report.audits import LIGHTS, TITLES, AuditItem, audit_items
 from hyper_bids.report.read import read_json
 
@@ -64,15 +64,16 @@ def check_rows(audits: Mapping[str, Sequence[AuditItem]]) -> list[CheckRow]:
     return [_row(title, checks[title]) for title in sorted(checks, key=lambda title: worst[title])]
 
 
-def audit_notices(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[str, str]]:
-    """Yield (status, sentence) for every check that failed or warns in somebody: failures first, then leaks."""
+def audit_warnings(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[str, str, str]]:
+    """Yield (status, check, sentence) for every check that failed or warns in somebody: failures first, then leaks."""
     checks = _by_check(audits)
     for status in ("FAIL", "WARN"):
-        for items in checks.values():
+        for title, items in checks.items():
             who = [name for name, item in items.items() if item.status == status]
             if who:
                 first = f", of {who[0]}" if len(who) > 1 else ""
-                yield status, f"{len(who)} of {len(items)} audits ({listing(who, NAMED)}){first}: {items[who[0]].text}"
+                said = f"{len(who)} of {len(items)} audits ({listing(who, NAMED)}){first}: {items[who[0]].text}"
+                yield status, title, said
 
 
 def _by_check(audits: Mapping[str, Sequence[AuditItem]]) -> dict[str, dict[str, AuditItem]]:
@@ -91,5 +92,14 @@ def _row(title: str, items: Mapping[str, AuditItem]) -> CheckRow:
     for status, who in groups.items():
         word, sign = LIGHTS[status]
         named = f": {listing(who, NAMED)}" if len(groups) > 1 else ""
-        lights.append((sign, items[who[0]].css, f"{len(who)} {word}{named}"))
+        lights.append((sign, items[who[0]].css, f"{_many(len(who), word)}{named}"))
     return CheckRow(title, lights, items[next(iter(groups.values()))[0]].text)
+
+
+def _many(n: int, word: str) -> str:
+    """Write a number with a light's word, nouns in the plural.
+
+    >>> _many(2, "warning"), _many(2, "pass"), _many(1, "notice")
+    ('2 warnings', '2 pass', '1 notice')
+    """
+    return count(n, word) if word in ("warning", "notice") else f"{n} {word}"

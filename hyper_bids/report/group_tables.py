@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hyper_bids.derivatives.names import file_name, label
+from hyper_bids.errors import count
 from hyper_bids.report.figures_comparison import comparison_figure
 from hyper_bids.report.scores import known, number
 from hyper_bids.report.tables import Table
-from hyper_bids.report.words import ALPHA, long_name, p_text
+from hyper_bids.report.words import ALPHA, long_name, p_text, unreachable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,9 @@ def comparison_part(made: Mapping[str, Any]) -> ComparisonPart:
     rows = made["table"].to_dict("records")
     fixed = made["desc"] if made["what"] == "decoders" else made["model"]
     title = f"{made['task']}, {fixed}: {made['what']} compared"
-    sentences = [_omnibus(row, made) for row in rows if row["kind"] == "omnibus"]
+    sentences = list(dict.fromkeys(_omnibus(row, made) for row in rows if row["kind"] == "omnibus"))
     return ComparisonPart(
-        key=f"part-{label(title)}",
+        key=f"part-{label(' '.join([title, made['space'] or '', made['resolution'] or '']))}",
         title=title,
         sentences=sentences or ["No participant has results of all of them: nothing was compared."],
         means=_means(rows, made["what"]),
@@ -91,6 +92,10 @@ def _omnibus(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     if not known(row["p_value"]):
         return f"{name}: {row['p_method']}."
     differ = "differ" if row["p_value"] < ALPHA else "cannot be told apart"
+    floor = 2.0 ** (1 - int(row["n"])) if str(row["p_method"]).startswith("sign test") else 0.0
+    if floor >= ALPHA:
+        who = count(int(row["n"]), "participant")  # the same of every metric: said once
+        return f"The {made['what']} cannot be told apart with {who}, whatever the results: {unreachable(floor)}."
     return (
         f"{name}: the {n} {made['what']} {differ}, {p_text(float(row['p_value']))} by {row['p_method']}, "
         f"n = {int(row['n'])} participants."

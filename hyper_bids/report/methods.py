@@ -69,14 +69,15 @@ def methods_text(settings: Mapping[str, Any], facts: Sequence[Mapping[str, Any]]
 def _software(
     text: Text, context: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], given: bool
 ) -> list[str]:
-    name = context.get("dataset_name") or "the dataset"
+    name = context.get("dataset_name")
+    called = f' "{name}"' if name else ""
     version = f" {context['version']}" if context.get("version") else ""
     preprocessed = ", ".join(context.get("derivatives") or {})
     spaces = sorted({str(task["scope"]["space"]) for task in tasks if task["scope"].get("space")})
     where = f" in the space {', '.join(spaces)}" if spaces else " in the space in which they came"
     source = f"Preprocessed BOLD images ({preprocessed})" if preprocessed else "BOLD images"
     return [
-        f"The BIDS dataset {name} {text.cite('bids')} was analysed with hyper{version}, which follows "
+        f"The BIDS dataset{called} {text.cite('bids')} was analysed with hyper{version}, which follows "
         f"{text.name('hyper')} in decoding what was seen through the latents of a generative model, and builds "
         f"on PyBIDS {text.cite('pybids')} and Nipype {text.cite('nipype')}.",
         "" if given else f"{source} were used{where}, without further smoothing.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
+
+from hyper_bids.errors import listing
 
 if TYPE_CHECKING:
     from hyper_bids.report.participant import TaskPart
@@ -12,17 +14,17 @@ if TYPE_CHECKING:
 
 def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[str, str]]:
     """Yield (kind, sentence): failures and warnings of the audit first, then what the stages noticed."""
-    for part in parts:
-        for result in part.results:
-            for item in result.audit:
-                if item.status in ("FAIL", "WARN"):
-                    yield item.status, f"{result.title}: {item.text}"
+    for status in ("FAIL", "WARN"):
+        found = [(item.title, result.title, item.text) for part in parts for result in part.results
+                 for item in result.audit if item.status == status]  # fmt: skip
+        for sentence_of_all in once(found):
+            yield status, sentence_of_all
     for part in parts:
         for notice in condensed(part.notices):
             yield told(part.title, notice)
-        for result in part.results:
-            for notice in result.notices:
-                yield told(result.title, notice)
+        for said in once([(notice, result.title, notice) for result in part.results for notice in result.notices]):
+            whose, _, notice = said.partition(": ")
+            yield told(whose, notice)
         for notice in dict.fromkeys(result.generator_notice for result in part.results):
             if notice:
                 yield "NOTE", f"{part.title}: {notice}"
@@ -30,8 +32,39 @@ def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[st
         yield "WARN", problem
 
 
+def once(found: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Say once what is the same check of several results: the first one's words, and whose else it is.
+
+    Parameters
+    ----------
+    found : (check, whose, text)
+
+    >>> once([("null", "map", "100 draws."), ("data", "map", "few."), ("null", "ols", "100 draws.")])
+    ['map; ols: 100 draws.', 'map: few.']
+    >>> once([("mse", "map", "mse 1.2."), ("mse", "ols", "mse 1.3."), ("mse", "ridge", "mse 1.4.")])
+    ['map: mse 1.2. Likewise, with numbers of their own: ols; ridge.']
+    """
+    checks: dict[str, list[tuple[str, str]]] = {}
+    for check, whose, text in found:
+        checks.setdefault(check, []).append((whose, text))
+    said = []
+    for items in checks.values():
+        text = items[0][1]
+        same = "; ".join(whose for whose, other in items if other == text)
+        others = "; ".join(whose for whose, other in items if other != text)
+        more = f" Likewise, with numbers of {'its' if '; ' not in others else 'their'} own: {others}." if others else ""
+        said.append(f"{same}: {sentence(text) if more else text}{more}")
+    return said
+
+
 RUN = re.compile(r"(^|[ _])(sub|ses|run)-")
 """What a notice about one run begins with."""
+
+PARTICIPANT = re.compile(r"^sub-[0-9a-zA-Z+]+ ")
+"""Whose run it is, which the page and the line in the terminal say already."""
+
+NAMED = 4
+"""Runs that a sentence names; of the others it gives the number."""
 
 
 def told(whose: str, notice: str) -> tuple[str, str]:
@@ -58,16 +91,18 @@ def condensed(notices: list[str]) -> list[str]:
 
     >>> condensed(["run-1: no table.", "run-2: no table.", "LSA is fine.", "Halves: one left out."])
     ['no table. (2 runs: run-1, run-2)', 'LSA is fine.', 'Halves: one left out.']
+    >>> condensed([f"sub-01 run-{k}: no table." for k in range(1, 7)] + ["sub-01 run-1: one volume."])
+    ['no table. (6 runs: run-1, run-2, run-3, run-4 and 2 more)', 'run-1: one volume.']
     """
     groups: dict[str, list[str]] = {}
     for notice in notices:
         where, _, what = notice.partition(": ")
         of_run = bool(what) and RUN.search(where) is not None
-        groups.setdefault(what if of_run else notice, []).append(where if of_run else "")
+        groups.setdefault(what if of_run else notice, []).append(PARTICIPANT.sub("", where) if of_run else "")
     said = []
     for what, places in groups.items():
         if len(places) > 1:
-            said.append(f"{what} ({len(places)} runs: {', '.join(places)})")
+            said.append(f"{what} ({len(places)} runs: {listing(places, NAMED)})")
         else:
             said.append(f"{places[0]}: {what}" if places[0] else what)
     return said

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from hyper_bids.derivatives.tree import Tree
 
 
+FAILED = "The decoder {} was asked for too and failed, so that nothing here is about it; logs/ says why."
+
+
 @dataclass
 class TaskPart:
     """What the page says about one task and latent space."""
@@ -82,7 +85,7 @@ def write_report(
         A table of results is not in ``dataset``.
     """
     drawn = {tuple(names): arrays for names, arrays in zip(context["pictures"], pictures, strict=True)}
-    problems: list[str] = []
+    problems = [FAILED.format(name) for name in context.get("failed", ())]
     folder, dataset, n_tasks = FigureFolder(tree), Path(dataset), len(context["tasks"])
     told = [_aligned(found, n_tasks) for found in (selection, reliability, encoding)]
     parts = [

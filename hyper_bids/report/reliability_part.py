@@ -95,7 +95,8 @@ def _recording_words(found: Mapping[str, Any]) -> str:
     further = "" if first is last else f", after {last['m']:g} in {_percent(last['accuracy'])}"
     return (
         f"Identification from single responses: after training on {first['m']:g} repetitions the stimulus was named "
-        f"rightly in {_percent(first['accuracy'])}{further} of cases (chance {_percent(first['chance'])})."
+        f"rightly in {_percent(first['accuracy'])}{further} of cases (chance {_percent(first['chance'])}); "
+        "no test was made of it."
     )
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hyper_bids.errors import count
 from hyper_bids.report import pictures
+from hyper_bids.report.nuisance import listed
 from hyper_bids.report.read import Result
 from hyper_bids.report.scores import number
 
@@ -37,7 +39,7 @@ def nuisance_cells(run: Mapping[str, Any], recording: Mapping[str, Any]) -> list
     modelled = ("drift_", "constant", "cosine")
     others = [name for name in run["nuisance"] if not name.startswith(modelled)]
     without = "" if recording.get("confounds") else " (no confounds table)"
-    return [str(len(run["nuisance"]) - len(others)), _listed(others) + without]
+    return [str(len(run["nuisance"]) - len(others)), listed(others) + without]
 
 
 def cell(value: Any, how: str = "") -> str:
@@ -47,20 +49,6 @@ def cell(value: Any, how: str = "") -> str:
     ('n/a', '5.5', '360')
     """
     return "n/a" if value is None else format(value, how)
-
-
-MOTION = {f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"}
-
-
-def _listed(nuisance: list[str]) -> str:
-    """Name nuisance regressors, the six of motion as one.
-
-    >>> _listed(["fixation", "trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"])
-    'fixation, 6 motion'
-    """
-    if set(nuisance) >= MOTION:
-        nuisance = [name for name in nuisance if name not in MOTION] + ["6 motion"]
-    return ", ".join(nuisance) or "none"
 
 
 STIMULUS_COLUMNS = (
@@ -96,11 +84,11 @@ def chosen_penalties(result: Result) -> str:
     if not folds:
         return ""
     values = np.concatenate(folds)
+    over = count(len(folds[0]), "latent") + (f" in {len(folds)} folds" if len(folds) > 1 else "")
+    if (values == values[0]).all():
+        return f"{penalty(values[0])}, for all of {over}"
     low, middle, high = np.percentile(values, [5, 50, 95])
-    return (
-        f"median {penalty(middle)}, 5th to 95th percentile {penalty(low)} to {penalty(high)}, "
-        f"over {len(values)} latents and folds"
-    )
+    return f"median {penalty(middle)}, 5th to 95th percentile {penalty(low)} to {penalty(high)}, over {over}"
 
 
 FOLD_COLUMNS = {

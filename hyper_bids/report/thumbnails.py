@@ -25,6 +25,26 @@ def data_uri(content: bytes, extension: str) -> str:
     return f"data:{TYPES[extension]};base64,{base64.b64encode(content).decode('ascii')}"
 
 
+LARGE = 250_000
+"""Bytes of a PNG from which on a JPEG of it is tried."""
+
+
+def embedded(content: bytes, extension: str) -> str:
+    """Return the data URI of a figure: a large PNG of photographs as JPEG, where that takes less than half.
+
+    The file in ``figures/`` stays as it is; the page is to fit into an e-mail, also with several decoders.
+    """
+    from PIL import Image
+
+    if extension == ".png" and len(content) > LARGE:
+        with Image.open(io.BytesIO(content)) as image:
+            buffer = io.BytesIO()
+            image.convert("RGB").save(buffer, format="JPEG", quality=90, subsampling=0)
+        if 2 * buffer.tell() < len(content):
+            return data_uri(buffer.getvalue(), ".jpg")
+    return data_uri(content, extension)
+
+
 @dataclass(frozen=True)
 class Thumbnail:
     """A picture on the page: where its bytes are, and whether its pixels are to be seen."""

@@ -139,8 +139,8 @@ def _mask(
     n_brain, n_seen = int(brain[0].sum()), int(seen.sum())
     share = f"all {n_brain} voxels" if n_seen == n_brain else f"{n_seen} of the {n_brain} voxels"
     caption = (
-        f"Blue: voxels that the decoder saw in any fold, {share} of the brain mask (grey). "
-        f"L is the participant's left."
+        f"Blue: voxels that the decoder saw in any fold, {share} of the brain mask (grey), in "
+        "slices that hold some. L is the participant's left, P posterior."
     )
     alt = f"slices of the brain mask with {n_seen} decoded voxels marked"
     return folder.save(scope.figure("decodingmask"), voxels_figure(brain[0], seen, brain[1]), alt, caption)

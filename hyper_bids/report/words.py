@@ -60,11 +60,18 @@ def p_text(p: float) -> str:
 
     >>> p_text(0.27), p_text(1 / 1001), p_text(0.0002), p_text(1e-9)
     ('p = 0.27', 'p = 0.001', 'p = 0.0002', 'p < 0.0001')
+
+    What is below 0.05 is not rounded up to it:
+
+    >>> p_text(50 / 1001), p_text(0.05)
+    ('p = 0.0499', 'p = 0.050')
     """
     if p < 0.0001:
         return "p < 0.0001"
     if p < 0.0005:
         return f"p = {p:.4f}"
+    if ALPHA - 0.0005 <= p < ALPHA:
+        return f"p = {np.floor(p * 1e4) / 1e4:.4f}"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
@@ -179,7 +186,8 @@ def verdict(row: Mapping[str, object]) -> str:
     n = int(row["n"])
     unit = "participant" if row.get("participant_id") == GROUP else "stimulus"
     counted = f"n = {n} {unit}" if n == 1 else f"n = {n} {'participants' if unit == 'participant' else 'stimuli'}"
-    value = f"{name} {_two_decimals(row['mean'])}{_held_against(row)}"
+    unit_of = ": r =" if str(row["metric"]).startswith("attribute_") else ""
+    value = f"{name}{unit_of} {_two_decimals(row['mean'])}{_held_against(row)}"
     if not _known(row, "p_value"):
         if why == BASELINE:
             return f"{value}, {counted}: a baseline, made without brain data."

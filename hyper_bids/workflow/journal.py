@@ -36,6 +36,7 @@ class Journal:
         self._logs: dict[str, TextIO] = {}
         self._lock = threading.RLock()
         self._live: LiveLine | None = None
+        self._warned: set[str] = set()
 
     def folder(self, participant: str) -> Path:
         """Where this participant's logs lie."""
@@ -67,9 +68,11 @@ class Journal:
             self._print(text)
 
     def warn(self, text: str, participant: str | None = None) -> None:
-        """Report what the user should know; shown with ``-q`` too."""
+        """Report what the user should know, once; shown with ``-q`` too."""
         self._log("WARNING", text, participant)
-        self._print(f"warning: {text}", sys.stderr)
+        if text not in self._warned:  # a second round, without a decoder that failed, finds the same again
+            self._warned.add(text)
+            self._print(f"warning: {text}", sys.stderr)
 
     def fail(self, text: str, participant: str | None = None) -> None:
         """Report an error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ def plan_participant(
     work_dir: Path,
     command: str,
     memory_gb: float,
+    failed: Sequence[str] = (),
 ) -> ParticipantPlan:
     """Lay out all stages of one participant and write the small files that they start from.
 
@@ -53,6 +54,7 @@ def plan_participant(
     work_dir : where the starting files go (under ``inputs/``)
     command : the command line, for the report
     memory_gb : limit for one process
+    failed : decoders that were asked for and failed before, for the report
     """
     participant = tasks[0].participant
     steps: list[Step] = []
@@ -95,6 +97,7 @@ def plan_participant(
                     "bids_dir": str(dataset.root),
                     "derivatives": {name: str(path) for name, path in (dataset.derivatives or {}).items()},
                     "command": command,
+                    **({"failed": list(failed)} if failed else {}),
                 },
             },
             outputs=("tree",),

@@ -125,7 +125,7 @@ def _process(
     finished: list[str] = []
     device, memory_gb = choose_device(execution.device), limits(execution)[1]
 
-    def plan(participant: str, settings: Settings) -> ParticipantPlan:
+    def plan(participant: str, settings: Settings, failed: Sequence[str] = ()) -> ParticipantPlan:
         return plan_participant(
             loaded.tasks[participant],
             loaded.dataset,
@@ -134,6 +134,7 @@ def _process(
             work_dir=work_dir,
             command=command,
             memory_gb=memory_gb,
+            failed=failed,
         )
 
     for participant in loaded.tasks:
@@ -152,9 +153,11 @@ def _process(
         finished = [participant for participant in plans if participant not in errors]
         for participant, decoders in broken.items():
             rest = tuple(name for name in settings.decode.decoder if name not in decoders)
-            said = f"sub-{participant}: {listing(sorted(decoders))} failed; {listing(rest)} goes on without."
+            go = "goes" if len(rest) == 1 else "go"
+            said = f"sub-{participant}: {listing(sorted(decoders))} failed; {listing(rest)} {go} on without."
             journal.warn(said, participant)
-            plans[participant] = plan(participant, replace(settings, decode=replace(settings.decode, decoder=rest)))
+            less = replace(settings, decode=replace(settings.decode, decoder=rest))
+            plans[participant] = plan(participant, less, sorted(decoders))
             if not _run({participant: plans[participant]}, output_dir, work_dir, execution, journal)[0]:
                 finished.append(participant)
     if finished:
@@ -276,12 +279,13 @@ def _broken_decoders(plans: dict[str, ParticipantPlan], failed: list[str]) -> di
 
 def _say_facts(step: Step, made: dict[str, Path] | None, journal: Journal, participant: str) -> None:
     """Say which trial model the designs asked for, what it was decided on, and what was left out."""
+    from hyper_bids.report.notices import condensed
     from hyper_bids.workflow import files
 
     if made is None:
         return
     if "facts" in made:
-        for notice in files.load_json(made["facts"]).get("notices", ()):
+        for notice in condensed(files.load_json(made["facts"]).get("notices", [])):
             journal.warn(f"sub-{participant}: {notice}", participant)
         return
     facts = files.load_json(made["summary"])

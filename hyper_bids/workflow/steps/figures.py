@@ -247,7 +247,7 @@ def _draw_nulls(
     sides = "one-sided p (attributes: two-sided)" if TWO_SIDED in said else "one-sided p"
     caption = (
         f"What each statistic is when labels mean nothing ({said}; over {n} stimuli), and the observed value with its "
-        f"{sides}. n counts permutations."
+        f"{sides}."
     )
     drawing = null_distributions_figure([_null(row, draws) for row in rows])
     folder.save_result(result, "nulldistributions", drawing, "null distributions with the observed values", caption)
@@ -314,8 +314,7 @@ def _draw_interpolation(
         score = f"\nr = {r:.2f}" if np.isfinite(r) else ""
         whole = [ends["recon"][place[label]], *pixels, ends["ceiling"][place[label]]]
         along = np.stack([shrunk(image, SIDE) for image in whole])
-        short = label if len(label) <= 13 else f"…{label[-12:]}"
-        rows.append((f"{k + 1}. {short}{score}", along, shrunk(shown[label], SIDE) if label in shown else None))
+        rows.append((f"{k + 1}. {label}{score}", along, shrunk(shown[label], SIDE) if label in shown else None))
     caption = (
         f"Pictures of latents on the straight line from the predicted to the true one, for {len(rows)} of {len(names)} "
         "test stimuli, evenly spaced from the best to the worst; none is picked. What changes along a row is what the "
