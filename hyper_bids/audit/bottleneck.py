@@ -171,11 +171,11 @@ def _beside(evidence: Evidence, values: Mapping[str, list[float]], curve: Mappin
     """The whole scores beside those of guesses without brain data, and the ceiling."""
     random = float(evidence.statistics.get("latent_correlation_random", {}).get("mean", np.nan))
     ceiling = curve.get("Ceiling")
-    beside = [f"random latents {random:.2f}"] if np.isfinite(random) else []
+    beside = [f"random latents {random:z.2f}"] if np.isfinite(random) else []
     beside += [f"ceiling by the noise of the test responses {float(ceiling):.2f}"] if ceiling is not None else []
     said = f" ({', '.join(beside)})" if beside else ""
     chance = _chance(evidence, "pairwise_accuracy")
     return (
         f"All together reach a pairwise accuracy of {values['PairwiseAccuracy'][-1]:.2f} (chance {chance:.2f}) and a "
-        f"latent correlation of {values['LatentCorrelation'][-1]:.2f}{said}."
+        f"latent correlation of {values['LatentCorrelation'][-1]:z.2f}{said}."
     )

@@ -128,7 +128,7 @@ def novelty_curve(
     said = "falls" if falls else "does not fall"
     text = (
         f"Accuracy {said} with the distance to the nearest training stimulus: {slope:+.3f} in latent correlation per "
-        f"standard deviation (r = {r:.2f}, p = {p:.3g})."
+        f"standard deviation (r = {r:z.2f}, p = {p:.3g})."
     )
     curve = {"Distance": distance.tolist(), "LatentCorrelation": accuracy.tolist(),
              "Slope": slope, "r": r, "p": p}  # fmt: skip

@@ -112,7 +112,7 @@ def _said(found: dict[str, tuple[tuple[float, float], tuple[float, float]]], mis
     limit = ALPHA / len(found)
     carried = [name for name, (decoded, _) in found.items() if decoded[1] <= limit and decoded[0] > 0]
     designed = [name for name, (_, true) in found.items() if true[1] <= limit and true[0] > 0]
-    text = "; ".join(f"{name} r = {r:.2f}, p = {p:.3g}" for name, ((r, p), _) in found.items())
+    text = "; ".join(f"{name} r = {r:z.2f}, p = {p:.3g}" for name, ((r, p), _) in found.items())
     text = f"predicted from the decoded latents, beyond what the true ones explain: {text}."
     if carried:
         text += f" The decoded latents carry {' and '.join(carried)}: part of what is decoded is not the stimulus."

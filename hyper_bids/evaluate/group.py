@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput
+from hyper_bids.errors import InconsistentInput, count
 from hyper_bids.evaluate.confidence import percentiles, resample_counts
 from hyper_bids.evaluate.intervals import participants_interval, proportion_interval
 from hyper_bids.evaluate.metrics import METRICS, within_limits
@@ -136,7 +136,7 @@ def _combined_p(rows: pd.DataFrame, metric: str) -> tuple[float, str]:
         p, sides = stouffer(p_values), ""
     few = "" if len(tested) == len(rows) else f" ({len(rows) - len(tested)} not tested)"
     below = int((p_values < ALPHA).sum())
-    return p, f"{sides}Stouffer's method over {len(tested)} participants{few}, {below} of them with p < 0.05"
+    return p, f"{sides}Stouffer's method over {count(len(tested), 'participant')}{few}, {below} of them with p < 0.05"
 
 
 def _interval(means: Mapping[str, pd.DataFrame], metric: str, n_bootstrap: int, seed: int) -> tuple[float, float]:

@@ -113,9 +113,10 @@ def _samples(test: Responses, n_repeats: int) -> tuple[np.ndarray, str, tuple[st
     notices = [f"Reliability of the recordings: {(~finite).sum()} voxels are not finite and left out."]
     notices = notices if not finite.all() else []
     if n_used < n_repeats:
+        trained = f"{FEWEST_TRAINED} to {n_used - 1}" if n_used - 1 > FEWEST_TRAINED else f"{FEWEST_TRAINED}"
         notices.append(
             f"Reliability of the recordings: {n_used} repetitions instead of {n_repeats}, since stimulus {fewest} "
-            f"has no more; trained on {FEWEST_TRAINED} to {n_used - 1}."
+            f"has no more; trained on {trained}."
         )
     reason = "" if finite.any() else "no voxel is finite in all test trials."
     return test.values[:, finite][rows].astype(np.float64), reason, tuple(notices)

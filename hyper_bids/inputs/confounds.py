@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hyper_bids.errors import count
 from hyper_bids.inputs.confound_strategies import (
     COSINES,
     MOTION6,
@@ -146,7 +147,8 @@ def _non_steady_state(table: ConfoundTable) -> tuple[int, list[str]]:
     stray = int(flagged[leading:].sum())
     if not stray:
         return leading, []
-    return leading, [f"{stray} volumes are flagged as not in steady state after the start of the run; not treated."]
+    flagged = f"{count(stray, 'volume')} {'is' if stray == 1 else 'are'} flagged as not in steady state"
+    return leading, [f"{flagged} after the start of the run; not treated."]
 
 
 def _merged(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hyper_bids.derivatives.write import write_json, write_npz
-from hyper_bids.errors import InconsistentInput
+from hyper_bids.errors import InconsistentInput, count
 from hyper_bids.workflow import files
 
 
@@ -117,10 +117,10 @@ def _nuisance_of(recording: Mapping[str, Any], glm: Mapping[str, Any]) -> Nuisan
     if found is not None and found.has_cosines:
         notices.append("the confounds hold cosines, so the app's own drift model is off.")
     if unsteady and glm["non_steady_state"] == "drop":
-        notices.append(f"{unsteady} volumes not in steady state are left out.")
+        notices.append(f"{count(unsteady, 'volume')} not in steady state left out.")
         dummies = max(dummies, unsteady)
     elif unsteady and glm["non_steady_state"] == "regress":
-        notices.append(f"{unsteady} volumes not in steady state have a regressor each.")
+        notices.append(f"{count(unsteady, 'volume')} not in steady state: a regressor each.")
         spikes = spike_regressors(range(unsteady), n_volumes)
         table = spikes if found is None else found.with_non_steady_state_regressed().table
     return Nuisance(table, dummies, found is not None and found.has_cosines, tuple(notices))
