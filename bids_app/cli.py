@@ -39,7 +39,7 @@ class Stopped(BaseException):
     """SIGTERM: a walltime is near, or somebody cancelled the job."""
 
 
-SECONDS_TO_END = 5.0
+SECONDS_TO_END = 10.0
 """How long the threads of a pool may take to notice that its workers are gone."""
 
 
