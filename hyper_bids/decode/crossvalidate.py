@@ -238,6 +238,7 @@ def null_stimuli(
     *,
     selected_anew: bool = False,
     n_voxels: int | None = None,
+    alike: bool = False,
 ) -> tuple[np.ndarray, str]:
     """Draw the exchanged stimuli of the null, as many times as can be afforded.
 
@@ -245,6 +246,7 @@ def null_stimuli(
     ----------
     selected_anew : the voxels are selected again for each (`uses_labels`)
     n_voxels : that the decoder sees (default: all)
+    alike : in all runs (`permuted_stimuli`), for decoders that ignore labels (`ignores_labels`)
 
     Returns
     -------
@@ -253,7 +255,7 @@ def null_stimuli(
     """
     seen = responses.grid.n_voxels if n_voxels is None else n_voxels
     n_draws, notice = _affordable(make_decoder(), latents, folds, n_permutations, selected_anew, seen)
-    stimuli, rows = permuted_stimuli(responses.trials, unit, n_draws, seed)
+    stimuli, rows = permuted_stimuli(responses.trials, unit, n_draws, seed, alike=alike)
     place = {label: row for row, label in enumerate(latents.stimuli)}
     return np.array([place[label] for label in stimuli.tolist()], dtype=np.int32)[rows], notice
 
@@ -301,6 +303,20 @@ def refit(
             values.append(_refitted(make_decoder(), train, voxels, latents, own, means, n_repeats))
         tested.append(rows[:, [repeats[0] for repeats in fold.test.values()]])
     return np.concatenate(values, axis=1), np.concatenate(tested, axis=1)
+
+
+def ignores_labels(predictions: np.ndarray, rows: np.ndarray) -> bool:
+    """Whether refits to different labels predict the same to the bit: a decoder that was trained elsewhere.
+
+    What it says of a stimulus is then the same in every run, so that its hits are no independent draws of the runs,
+    as they would be with stimuli exchanged in each run on its own: that null is too narrow (docs/statistics.md).
+
+    Parameters
+    ----------
+    predictions : (n_permutations, n_rows, n_latents), of `refit`
+    rows : (n_permutations, n_trials), to which it was refitted
+    """
+    return bool((rows != rows[0]).any() and (predictions == predictions[0]).all())
 
 
 def uses_labels(voxels_of: VoxelSelector | np.ndarray) -> bool:

@@ -90,13 +90,17 @@ def _stimulus_folds(trials: pd.DataFrame, n_folds: int, seed: int) -> list[Fold]
 
 
 def permuted_stimuli(
-    trials: pd.DataFrame, unit: str, n_permutations: int, seed: int
+    trials: pd.DataFrame, unit: str, n_permutations: int, seed: int, *, alike: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exchange whole stimuli among the trials.
 
     A stimulus moves with all its repeats. With run (session) folds stimuli are exchanged
     within runs (sessions), so that what differs between runs stays out of the null;
     with stimulus folds over the whole experiment (METHODS.md section 6).
+
+    Parameters
+    ----------
+    alike : exchange them alike in all runs (sessions), among those that were shown in the same ones
 
     Returns
     -------
@@ -107,6 +111,16 @@ def permuted_stimuli(
     stimuli, own = np.unique(trials["stimulus_id"].to_numpy(str), return_inverse=True)
     blocks = np.zeros(len(trials), dtype=int) if unit == "stimulus" else trials[unit].to_numpy(str)
     rows = np.empty((n_permutations, len(trials)), dtype=np.int32)
+    if alike:
+        shown: dict[tuple[object, ...], list[int]] = {}
+        for stimulus in range(len(stimuli)):
+            shown.setdefault(tuple(dict.fromkeys(blocks[own == stimulus].tolist())), []).append(stimulus)
+        for draw in range(n_permutations):
+            moved = np.arange(len(stimuli))
+            for members in shown.values():
+                moved[members] = rng.permutation(members)
+            rows[draw] = moved[own]
+        return stimuli, rows
     for block in dict.fromkeys(blocks.tolist()):
         here = np.flatnonzero(blocks == block)
         distinct, which = np.unique(own[here], return_inverse=True)

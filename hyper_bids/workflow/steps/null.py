@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ REFIT_PICTURES = 4000
 FEATURE_PICTURES, FEWEST = 1000, 19
 """Pictures that the null of feature metrics may send through the network; with fewer permutations there is no p."""
 
+IGNORED = "the decoder predicts the same whatever labels it is trained on, so stimuli are exchanged alike in all runs"
+
 REFIT_NUMBERS = 2e8
 """Predicted latents of refits that are held at once (float32): beyond it the folds are decomposed again."""
 
@@ -43,7 +46,7 @@ def refit_null(
     Outputs: ``draws`` (npz: metric -> (n_permutations,)), ``further`` (npz, of `FurtherNull`) and ``facts`` (JSON: a
     notice where fewer were drawn, and why a metric has no null).
     """
-    from hyper_bids.decode.crossvalidate import null_stimuli, refit, uses_labels
+    from hyper_bids.decode.crossvalidate import ignores_labels, null_stimuli, refit, uses_labels
     from hyper_bids.evaluate.further_refits import FurtherNull
     from hyper_bids.evaluate.refits import refit_statistics
     from hyper_bids.settings import parse_cross_validation
@@ -57,10 +60,11 @@ def refit_null(
     masks = np.asarray(files.load_array(voxels))
     choose = rule if anew else masks
     unit, _ = parse_cross_validation(cross_validate)
-    rows, notice = null_stimuli(
-        make, responses, space, folds, unit, n_permutations, seed,
+    exchanged = partial(
+        null_stimuli, make, responses, space, folds, unit, n_permutations, seed,
         selected_anew=anew, n_voxels=int(masks.sum(axis=1).max()),
     )  # fmt: skip
+    rows, notice = exchanged()
     tested = tuple(dict.fromkeys(label for fold in folds for label in fold.test))
     candidates, n_rows = space.of(tested), sum(len(fold.test) for fold in folds)
     row_of = {label: row for row, label in enumerate(tested)}
@@ -69,10 +73,13 @@ def refit_null(
     groups = groups_of(files.load_table(stimuli), tested)
     further = FurtherNull(candidates.values, n_rows, labels=groups, directions=directions)
     pictures = PictureNull(picture, space, stimulus_paths, tested, features) if picture else None
-    step = max(1, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
+    step = max(2, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
     parts: list[dict[str, np.ndarray]] = []
     for start in range(0, len(rows), step):
         predictions, own = refit(responses, space, folds, choose, make, rows[start : start + step])
+        if start == 0 and ignores_labels(predictions, rows[:step]):
+            rows, notice = exchanged(alike=True)[0], "; ".join([*filter(None, [notice]), IGNORED])
+            predictions, own = refit(responses, space, folds, choose, make, rows[:step])
         parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
         further.add(predictions, place[own])
         if pictures:

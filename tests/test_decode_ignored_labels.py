@@ -1,0 +1,72 @@
+"""Decoders that were trained elsewhere: their null under cross-validation exchanges stimuli alike in all runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge as SklearnRidge
+
+sys.path.append(str(Path(__file__).parent))
+from test_decode import experiment
+
+from hyper_bids.data import Latents
+from hyper_bids.decode.crossvalidate import ignores_labels, null_stimuli, refit
+from hyper_bids.decode.folds import make_folds, permuted_stimuli
+from hyper_bids.decode.ridge import Ridge
+from hyper_bids.decode.select import all_voxels
+from hyper_bids.evaluate.nulls import permutation_p
+from hyper_bids.evaluate.refits import refit_statistics
+
+
+@pytest.mark.parametrize("unit", ["run", "session"])
+def test_permutations_alike_keep_the_repeats_of_a_stimulus_together(rng, unit):
+    responses, _ = experiment(rng)
+    trials = responses.trials.drop(index=range(3)).reset_index(drop=True)  # some stimuli are not in the first run
+    stimuli, rows = permuted_stimuli(trials, unit, 20, seed=3, alike=True)
+    shown = trials.groupby("stimulus_id")[unit].agg(frozenset)
+    for labels in stimuli[rows]:
+        moved = dict(zip(trials["stimulus_id"], labels, strict=True))
+        assert list(trials["stimulus_id"].map(moved)) == list(labels) and len(set(moved.values())) == len(moved)
+        assert all(shown[old] == shown[new] for old, new in moved.items())
+    assert (rows != rows[0]).any()
+
+
+class TrainedElsewhere:
+    """Fixed weights, whatever labels it is given."""
+
+    def fit(self, X, Z):
+        self.weights = np.random.default_rng(X.shape[1]).normal(size=(X.shape[1], Z.shape[1]))
+        return self
+
+    def predict(self, X):
+        return X @ self.weights
+
+
+def test_a_decoder_that_ignores_labels_is_known_by_its_refits(rng):
+    responses, latents = experiment(rng)
+    folds = make_folds(responses.trials, "run", None, seed=0)
+    for decoder, ignores in ((TrainedElsewhere, True), (Ridge, False), (SklearnRidge, False)):
+        rows, _ = null_stimuli(decoder, responses, latents, folds, "run", 3, seed=1)
+        values, _ = refit(responses, latents, folds, all_voxels, decoder, rows)
+        assert ignores_labels(values, rows) is ignores
+        assert not ignores_labels(values[:1], rows[:1]), "one refit shows nothing"
+
+
+def test_the_null_of_a_decoder_that_ignores_labels_keeps_its_size():
+    """Every stimulus has a pattern of its own: exchanged in each run alone, a sixth of p-values came below 0.05."""
+    p_values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        patterns, latents = rng.normal(size=(8, 30)), Latents(rng.normal(size=(8, 6)), tuple("abcdefgh"), "z")
+        weights = rng.normal(size=(30, 6))
+        trials = pd.DataFrame({"stimulus_id": list("abcdefgh") * 4, "run": np.repeat(list("1234"), 8)})
+        predicted = np.tile(patterns, (4, 1)) @ weights + rng.normal(size=(32, 6))
+        _, rows = permuted_stimuli(trials, "run", 99, seed, alike=True)
+        own = np.vstack([np.tile(np.arange(8), 4), rows])
+        draws = refit_statistics(np.repeat(predicted[None], 100, axis=0), own, latents)["pairwise_accuracy"]
+        p_values.append(permutation_p(draws[0], draws[1:]))
+    assert 0.015 <= np.mean(np.array(p_values) <= 0.05) <= 0.10
