@@ -256,7 +256,7 @@ FAULTS = {
         1, (CONFOUNDS, "72 rows but the BOLD has 67 volumes", "same preprocessing run", "--confounds none"),
     ),
     "an event beyond the end": Fault(
-        events(last_late, "01"), 0, ("sub-01 run-01", "1 trials", "ends at 106.5 s", "are not used: event 20"),
+        events(last_late, "01"), 0, ("sub-01: run-01: 1 trial ", "ends at 106.5 s", "is not used: event 20"),
     ),
     "all events beyond the end": Fault(
         events(late), 1, ("run-01: 20 of its 20 trials", "ends at 106.5 s", "onsets' unit (seconds", "--dummy-scans"),

@@ -152,7 +152,7 @@ def test_cosines_among_the_confounds_are_told(tmp_path, table, strategy, has):
 def test_flags_after_the_start_are_no_dummies(tmp_path, table):
     table["non_steady_state_outlier01"] = (np.arange(N) == 5).astype(float)
     got = read_confounds(save(tmp_path, table), "motion6", N)
-    assert got.non_steady_state == 1 and any("1 volumes are flagged" in notice for notice in got.notices)
+    assert got.non_steady_state == 1 and any("1 volume is flagged" in notice for notice in got.notices)
 
 
 # --- aCompCor's masks ---------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_a_trial_after_the_end_is_reported_and_not_used(rng):
     events.loc[13, "onset"] = N_VOLUMES * TR + 30
     got = run_design(events, N_VOLUMES, TR, label="run-2")
     assert 13 not in got.trial_rows and len(got.trial_rows) == 13
-    assert "1 trials whose response lies outside" in got.notices[0]
+    assert "run-2: 1 trial whose response lies outside" in got.notices[0]
     events["onset"] += 1e4
     with pytest.raises(InconsistentInput, match="14 of its 14 trials lie outside the run"):
         run_design(events, N_VOLUMES, TR)

@@ -20,6 +20,7 @@ from hyper_bids.audit.novelty import novelty
 from hyper_bids.audit.nuisance import nuisance_decoding
 from hyper_bids.audit.overlap import overlap_by_content, overlap_by_id, overlap_by_latent
 from hyper_bids.audit.tuning import tuning
+from hyper_bids.errors import count
 
 SAME = 1e-5
 """Relative change of a prediction that rounding may make."""
@@ -40,7 +41,7 @@ def constant_latents(evidence: Evidence) -> Light:
     latents = [int(number) for number in evidence.constant_latents]
     if not latents:
         return light("PASS", "every latent varies over the training trials.")
-    text = f"{len(latents)} latents do not vary over a fold's training trials and are predicted by their mean."
+    text = f"{count(len(latents), 'latent')} without variance over a fold's training trials, predicted by the mean."
     return light("WARN", text, Latents=latents)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hyper_bids.errors import InconsistentInput, listing
+from hyper_bids.errors import InconsistentInput, count, listing
 from hyper_bids.glm.hrf import KERNEL_LENGTH, basis_regressors, response_weights
 
 if TYPE_CHECKING:
@@ -223,8 +223,8 @@ def _samples_within(
         return samples, []
     lost = [f"event {row + 1}" for row in samples[~seen]]
     return samples[seen], [
-        f"{label}: {len(lost)} trials whose response lies outside the run "
-        f"(it ends at {frame_times[-1]:.1f} s) are not used: {listing(lost)}."
+        f"{label}: {count(len(lost), 'trial')} whose response lies outside the run (it ends at "
+        f"{frame_times[-1]:.1f} s) {'is' if len(lost) == 1 else 'are'} not used: {listing(lost)}."
     ]
 
 
