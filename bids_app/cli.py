@@ -51,9 +51,16 @@ def _stop(code: int) -> int:
     """
     import multiprocessing
     import os
+    import signal
     import threading
     import time
 
+    def end_now(number, frame):
+        _remove_home()
+        os._exit(code)
+
+    for number in (signal.SIGTERM, signal.SIGINT):  # a second one, from somebody who does not wait
+        signal.signal(number, end_now)
     print("stopped; give the same command again and it goes on where it was", file=sys.stderr, flush=True)
     sys.stdout.flush()
     for worker in multiprocessing.active_children():

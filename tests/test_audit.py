@@ -40,7 +40,7 @@ def honest(rng):
         "stimuli": [f"face{row}" for row in range(N)],
         "same_content": [],
         "stats": [
-            stat("latent_correlation", 0.9, 0.0), stat("pairwise_accuracy", 0.99, 0.5, chance=0.5),
+            stat("latent_correlation", 0.9, 0.0), stat("pairwise_accuracy", 0.99, 0.5, chance=0.5, p_value=0.01),
             stat("ssim", 0.4, 0.2, ceiling=0.8), {"metric": "ssim_zero", "mean": 0.2},
         ],
         "nuisances": {"run": np.eye(3)[rng.integers(0, 3, N)], "onset": rng.uniform(0, 300, (N, 1)),

@@ -20,7 +20,7 @@ from hyper_bids.decode.ols import OLS
 from hyper_bids.decode.ridge import Ridge
 from hyper_bids.evaluate.identification import pairwise_accuracy
 from hyper_bids.evaluate.latent import latent_correlation
-from hyper_bids.workflow.steps.bottleneck import fitted_predictions, penalty_rows, rank_scores
+from hyper_bids.workflow.steps.bottleneck import fitted_predictions, penalty_rows, rank_curve, rank_scores
 
 N_TRAIN, N_TEST, V = 57, 13, 19
 
@@ -183,6 +183,34 @@ def test_predictions_that_do_not_vary_have_no_rank(rng):
     assert not len(found["ranks"]) and found["rank_pairwise_accuracy"].shape == (0, N_TEST)
 
 
+class InverseDistance:
+    """Mean of the training latents by inverse distance, which divides by 0 at a training row."""
+
+    def __init__(self, refuses=False):
+        self.refuses = refuses
+
+    def fit(self, X, Z):
+        self.X, self.Z = np.asarray(X), np.asarray(Z)
+
+    def predict(self, X):
+        distances = ((np.asarray(X)[:, None] - self.X) ** 2).sum(axis=2)
+        if self.refuses and (distances == 0).any():
+            raise ValueError("a row that was learned")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weights = 1 / distances
+            return weights / weights.sum(axis=1, keepdims=True) @ self.Z
+
+
+@pytest.mark.parametrize(("refuses", "said"), [(False, "not finite"), (True, "ValueError: a row that was learned")])
+def test_a_decoder_that_cannot_predict_its_training_rows_is_decoded_and_not_assessed(rng, refuses, said):
+    decoded, found = curve_of(*sample(rng), lambda: InverseDistance(refuses))
+    assert np.isfinite(decoded.values).all() and list(found) == ["rank_refusal"]
+    true = np.zeros((3, 2))
+    evidence = Evidence(true, true, true, true, true, list("abc"), rank_curve=rank_curve(found, None, None, {}))
+    light = bottleneck(evidence)
+    assert light["Status"] == "N/A" and said in light["Text"] and "that it was trained on" in light["Text"]
+
+
 def test_ranks_of_the_grid_rise_to_the_full_one():
     assert rank_grid(0) == [] and rank_grid(1) == [1] and rank_grid(2) == [1, 2]
     assert rank_grid(70) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 70]
@@ -249,7 +277,7 @@ def test_the_app_publishes_the_curve_and_its_whole_is_the_published_score(bids, 
     assert {"Alternative", "Caption", "Width"} == set(json.loads(figure.with_suffix(".json").read_text()))
     page = (tmp_path / "out" / "sub-01.html").read_text()
     assert page.count('alt="scores over the number of dimensions that predictions may use"') == 1
-    assert "More than one or two dimensions decoded" in page
+    assert "How many dimensions are decoded" in page
 
 
 def test_a_model_that_was_not_fitted_to_single_trials_has_no_curve(bids, tmp_path):

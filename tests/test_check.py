@@ -100,6 +100,16 @@ def test_a_template_names_train_and_test_where_stimuli_tsv_says_the_same(strippe
     assert decoded(text, "guessed") == [said, generator][not agreeing :]
 
 
+@pytest.mark.parametrize("train", [["train"], "train"])
+def test_what_the_sidecar_declares_is_not_called_a_guess(stripped, capsys, train):
+    (path,) = stripped.glob("task-*_events.json")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "StimulusSplit": {"Train": train, "Test": "test"}}))
+    _, text = run(capsys, stripped, "--skip-bids-validation")
+    assert decoded(text, "guessed") == ["Generator: portrait, by the name of the latent space portrait"]
+    assert decoded(text, "declared") == ["StimulusSplit"] and "t, r, a" not in text
+
+
 def test_the_same_problem_of_several_participants_is_told_once(simulated, tmp_path, capsys):
     folder = tmp_path / "bids"
     shutil.copytree(simulated, folder)

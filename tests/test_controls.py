@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -16,14 +17,15 @@ from hyper_bids.audit.checks import CHECKS
 from hyper_bids.audit.controls import GLOBAL, OUTSIDE, ControlRidge
 from hyper_bids.audit.evidence import Evidence
 from hyper_bids.data import Latents, Responses, VoxelGrid
+from hyper_bids.decode import crossvalidate
 from hyper_bids.glm.fit import accumulate, accumulate_apart
-from hyper_bids.inputs import volumes
+from hyper_bids.inputs import masks, volumes
 from hyper_bids.simulate.bold import trial_responses
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.controls import decode_controls
 from hyper_bids.workflow.steps.decoding import folds_of
-from hyper_bids.workflow.steps.outside import CANDIDATES, FEWEST, MOST, responses_outside, voxels_outside
-from hyper_bids.workflow.steps.responses import fit_run
+from hyper_bids.workflow.steps.outside import CANDIDATES, FEWEST, MOST, responses_outside, save_outside, voxels_outside
+from hyper_bids.workflow.steps.responses import find_voxels, fit_run
 
 K = 6
 NOTHING = np.zeros((1, 1))
@@ -86,7 +88,7 @@ class Experiment:
     def light(self):
         parts = np.array_split(self.outside.astype(np.float32), 2)
         runs = [files.save_array(self.folder / f"{k}.npy", part) for k, part in enumerate(parts)]
-        drawn = files.save_grid(self.folder / "outside.npz", line(30))
+        drawn = save_outside(self.folder / "outside.npz", line(30))
         responses = Responses(self.brain, self.trials, line(15))
         folds = folds_of(self.trials, self.cross_validate, 0)
         return light_of(decode_controls(responses, self.space, folds, self.cross_validate, 3, drawn, runs))
@@ -147,27 +149,68 @@ def test_one_latent_is_no_pattern_to_identify(tmp_path, rng):
     assert found["Status"] == "N/A" and "not defined with 1 latents" in found["Text"]
 
 
+def test_refits_are_counted_as_they_are_and_too_few_are_not_made(tmp_path, rng, monkeypatch):
+    experiment = Experiment(rng, tmp_path, "run")
+    one = 4 * 2 * 8 * 24 * K  # folds of 8 test rows and 24 training trials
+    monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 100.5 * one)
+    assert experiment.light()["Controls"][GLOBAL]["Permutations"] == 100
+    monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 98.5 * one)
+    monkeypatch.setattr(crossvalidate, "refit", lambda *_: pytest.fail("refitted for nothing"))
+    found = experiment.light()
+    assert found["Status"] == "N/A" and "98 instead of 999 permutations" in found["Text"]
+    assert "a control needs 99" in found["Text"]
+
+
 # ------------------------------------------------------------------ voxels outside, and one pass
 
 
-def test_outside_is_away_from_every_runs_brain(tmp_path):
+def brains():
+    """A brain, and that of another run, which reaches further."""
     centre = np.zeros((15, 14, 13), dtype=bool)
-    centre[5:9, 5:9, 5:9] = True
+    centre[4:9, 4:10, 4:10] = True
     larger = centre.copy()
     larger[9:11, 6, 6] = True
-    path = tmp_path / "mask.nii.gz"
-    nib.save(nib.Nifti1Image(larger.astype(np.uint8), np.eye(4)), path)
-    drawn = voxels_outside([{"mask": str(path)}, {"mask": None}], VoxelGrid(centre, np.eye(4))).mask
+    return centre, larger
+
+
+@pytest.mark.parametrize("kept", [(), (0,), (0, 1)], ids=["computed", "file and computed", "files"])
+def test_outside_is_away_from_every_runs_brain(tmp_path, monkeypatch, kept):
+    """Whether their masks are files or computed; those are computed once."""
+    centre, larger = brains()
+    recordings, computed = [], []
+    for run, brain in enumerate((centre, larger)):
+        mask, bold = tmp_path / f"mask{run}.nii.gz", tmp_path / f"bold{run}.nii.gz"
+        nib.save(nib.Nifti1Image(brain.astype(np.uint8), np.eye(4)), mask)
+        nib.save(nib.Nifti1Image(np.ones((*brain.shape, 2), dtype=np.float32), np.eye(4)), bold)
+        recordings.append({"label": f"run-{run}", "bold": str(bold), "mask": str(mask) if run in kept else None})
+    of = {Path(recording["bold"]): brain for recording, brain in zip(recordings, (centre, larger), strict=True)}
+    monkeypatch.setattr(masks, "compute_mask", lambda bold, affine: computed.append(bold) or of[bold])
+    made = find_voxels(recordings=recordings, space=None, out_dir=tmp_path)
+    np.testing.assert_array_equal(files.load_grid(made["grid"]).mask, centre)
+    assert len(computed) == 2 - len(kept)
+    drawn = files.load_grid(made["outside"]).mask
     assert drawn.sum() == CANDIDATES
     apart = np.abs(np.argwhere(drawn)[:, None] - np.argwhere(larger)[None]).max(axis=2).min(axis=1)
     assert apart.min() == 3
-    np.testing.assert_array_equal(drawn, voxels_outside([{"mask": str(path)}], VoxelGrid(centre, np.eye(4))).mask)
+    np.testing.assert_array_equal(drawn, voxels_outside(larger, VoxelGrid(centre, np.eye(4)), True)[0].mask)
+
+
+def test_what_lies_outside_a_mask_file_of_a_region_is_not_known(tmp_path):
+    small = np.zeros((20, 20, 20), dtype=bool)
+    small[8:12, 8:12, 8:12] = True
+    grid = VoxelGrid(small, np.eye(4))
+    drawn, why = voxels_outside(small, grid, True)
+    assert drawn.n_voxels == 0
+    values, _, said = responses_outside(save_outside(tmp_path / "outside.npz", drawn, why), [], 0)
+    assert values is None
+    assert said == "the brain mask covers 0.8 % of the image: what lies outside may be brain"
+    assert voxels_outside(small, grid, False)[0].n_voxels == CANDIDATES, "nilearn computes no region"
 
 
 def test_of_many_voxels_outside_some_are_drawn_and_stay_in_their_place(tmp_path, rng):
     values = rng.normal(size=(4, CANDIDATES)).astype(np.float32)
     values[0, ::3] = np.nan
-    drawn = files.save_grid(tmp_path / "outside.npz", line(CANDIDATES))
+    drawn = save_outside(tmp_path / "outside.npz", line(CANDIDATES))
     runs = [files.save_array(tmp_path / f"{k}.npy", part) for k, part in enumerate(np.split(values, 2))]
     found, grid, why = responses_outside(drawn, runs, 1)
     assert found.shape == (4, MOST) and not why

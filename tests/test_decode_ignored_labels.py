@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 sys.path.append(str(Path(__file__).parent))
 from test_decode import experiment
 
+from bids_app.cli import main
 from hyper_bids.data import Latents
 from hyper_bids.decode.crossvalidate import ignores_labels, null_stimuli, refit
 from hyper_bids.decode.folds import make_folds, permuted_stimuli
@@ -46,10 +48,21 @@ class TrainedElsewhere:
         return X @ self.weights
 
 
+class Centred(TrainedElsewhere):
+    """Adds the mean of what it was trained on, which exchanged labels change by rounding alone."""
+
+    def fit(self, X, Z):
+        self.mean = np.asarray(Z, dtype=np.float32).mean(axis=0)
+        return super().fit(X, Z)
+
+    def predict(self, X):
+        return super().predict(X) + self.mean
+
+
 def test_a_decoder_that_ignores_labels_is_known_by_its_refits(rng):
     responses, latents = experiment(rng)
     folds = make_folds(responses.trials, "run", None, seed=0)
-    for decoder, ignores in ((TrainedElsewhere, True), (Ridge, False), (SklearnRidge, False)):
+    for decoder, ignores in ((TrainedElsewhere, True), (Centred, True), (Ridge, False), (SklearnRidge, False)):
         rows, _ = null_stimuli(decoder, responses, latents, folds, "run", 3, seed=1)
         values, _ = refit(responses, latents, folds, all_voxels, decoder, rows)
         assert ignores_labels(values, rows) is ignores
@@ -70,3 +83,16 @@ def test_the_null_of_a_decoder_that_ignores_labels_keeps_its_size():
         draws = refit_statistics(np.repeat(predicted[None], 100, axis=0), own, latents)["pairwise_accuracy"]
         p_values.append(permutation_p(draws[0], draws[1:]))
     assert 0.015 <= np.mean(np.array(p_values) <= 0.05) <= 0.10
+
+
+@pytest.mark.parametrize(("name", "ignores"), [("test_decode_ignored_labels:TrainedElsewhere", True), ("ridge", False)])
+def test_its_null_is_told_by_the_audit(shared_data, tmp_path, monkeypatch, name, ignores):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the processes of the steps
+    data, out = shared_data / "haxby", tmp_path / "out"
+    words = ["--latent-space", "onehot8", "--cross-validate", "run", "--select", "all", "--n-permutations", "99"]
+    words += ["-d", f"prep={data / 'derivatives' / 'haxbyprep'}", "--skip-bids-validation", "--no-reliability", "-q"]
+    assert main([str(data), str(out), "participant", "-w", str(tmp_path / "work"), "--decoder", name, *words]) == 0
+    (path,) = out.glob("sub-01/func/*_audit.json")
+    found = json.loads(path.read_text()).get("NullDistribution", {"Status": "", "Text": ""})
+    assert ("exchanged alike in all runs" in found["Text"], found["Status"] == "NOTE") == (ignores, ignores)

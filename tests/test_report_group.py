@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from hyper_bids.report.group_audits import audit_warnings, check_rows, read_audi
 from hyper_bids.report.group_methods import group_text, with_entries, with_group, write_group_methods
 from hyper_bids.report.group_tables import comparison_part
 from hyper_bids.report.methods import LEAD
+from hyper_bids.report.notices import once
 
 NAMES = {"task": "faces", "space": None, "resolution": None, "model": "ridge", "desc": "z"}
 NO_ROWS = pd.DataFrame({"metric": []})
@@ -70,6 +72,21 @@ def test_every_audit_is_counted_and_the_worst_comes_first(tmp_path):
     told = [(status, text) for status, _, text in audit_warnings(audits)]
     assert [status for status, _ in told] == ["FAIL", "WARN"]
     assert told[0][1] == "1 of 3 audits (sub-02): Novelty of sub-02."
+
+
+def test_whoever_is_concerned_in_one_result_only_is_not_lost(tmp_path):
+    names = [f"sub-{k:02d}" for k in range(1, 10)]
+    for who in names:
+        put_audit(tmp_path, who, Novelty="WARN")
+    everybody = read_audits(tmp_path, NAMES, names)
+    without_last = {who: [item if who != names[-1] else replace(item, status="PASS") for item in items]
+                    for who, items in everybody.items()}  # fmt: skip
+    one, two = (
+        [(check, title, text) for _, check, text in audit_warnings(audits)]
+        for title, audits in (("ridge", everybody), ("ols", without_last))
+    )
+    assert len(once([*one, *two])) == 2, "the sentences differ in numbers only, and are of other people"
+    assert once([*one, *((check, "map", text) for check, _, text in one)])[0].startswith("ridge; map: 9 of 9 audits")
 
 
 def test_group_methods_stand_behind_the_participants_and_follow_what_was_done(tmp_path):

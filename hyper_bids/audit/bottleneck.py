@@ -108,6 +108,9 @@ def bottleneck(evidence: Evidence) -> Light:
     if curve is None:
         why = "predictions are not of a decoder that was fitted here to responses of single trials"
         return not_assessed(why)
+    if "Refusal" in curve:
+        refusal = str(curve["Refusal"]).rstrip(".")
+        return not_assessed(f"the decoder does not predict the trials that it was trained on: {refusal}")
     ranks, n_latents = list(curve["Ranks"]), np.shape(evidence.true)[1]
     if not ranks:
         return not_assessed("the decoder's predictions do not vary over the trials that it was trained on")
@@ -119,15 +122,15 @@ def bottleneck(evidence: Evidence) -> Light:
     needed = {name: smallest_rank(ranks, values[name], chance[name]) for name in METRICS}
     figures = {"Ranks": ranks, **values, "Chance": chance, "RankFor95": needed, "Latents": n_latents}
     text = f"{_dimensions(needed, ranks[-1], n_latents)} {_beside(evidence, values, curve)}"
-    known = [rank for rank in needed.values() if rank is not None]
-    if n_latents >= MANY and max(known) <= FEW:
+    few = [rank is not None and rank <= FEW for rank in needed.values()]
+    if n_latents >= MANY and all(few):
         text += (
             " What was read from the brain lies along one or two patterns over the latents; whatever else the pictures "
             "show is the generator's prior. Find out what the patterns stand for (attributes, categories, covariates "
             "of the stimuli), and claim no more than that."
         )
         return light("NOTE", text, **figures)
-    if n_latents >= MANY and known[0] <= FEW:
+    if n_latents >= MANY and few[0]:
         text += (
             " So few tell these stimuli apart, without predicting their latents: identification among stimuli that "
             "are more alike asks for more."
@@ -149,9 +152,9 @@ def _at_chance(evidence: Evidence, accuracy: float, chance: float) -> str:
     if not np.isfinite(accuracy):
         return "pairwise accuracy is not defined: one test stimulus, or one latent"
     p = float(evidence.statistics.get("pairwise_accuracy", {}).get("p_value", np.nan))
-    if accuracy > chance and not p > ALPHA:
+    if accuracy > chance and p <= ALPHA:
         return ""
-    tested = f", p = {p:.2g}" if np.isfinite(p) else ""
+    tested = f", p = {p:.2g}" if np.isfinite(p) else ", not tested"
     return f"a pairwise accuracy of {accuracy:.2f} cannot be told from chance ({chance:.2f}{tested})"
 
 

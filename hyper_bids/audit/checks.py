@@ -74,6 +74,7 @@ def audit(evidence: Evidence) -> dict[str, Any]:
     check -> {"Status", "Text", and its figures}
     """
     found = {name: check(evidence) for name, check in CHECKS.items()}
-    if evidence.null_notices:
-        found["NullDistribution"] = light("WARN", " ".join(evidence.null_notices))
+    if evidence.null_notices or evidence.null_remarks:
+        said = " ".join([*evidence.null_notices, *evidence.null_remarks])
+        found["NullDistribution"] = light("WARN" if evidence.null_notices else "NOTE", said)
     return found

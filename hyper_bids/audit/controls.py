@@ -30,7 +30,14 @@ class ControlRidge:
     Features are centred and scaled by their standard deviation over the training trials; the penalty is the number of
     features: the mean diagonal of their Gram matrix over trials. Labels of the training trials enter linearly, so that
     a refit to others is one product.
+
+    Parameters
+    ----------
+    test_share : test rows a training trial, by which the cost of refits is counted
     """
+
+    def __init__(self, test_share: float = 1.0) -> None:
+        self.test_share = test_share
 
     def fit(self, X: np.ndarray, Z: np.ndarray) -> ControlRidge:
         """Learn from ``X`` (n_trials, n_features) and ``Z`` (n_trials, n_latents)."""
@@ -52,8 +59,8 @@ class ControlRidge:
         return np.stack([(weights @ Z[own]).astype(np.float32) for own in rows])
 
     def refit_operations(self, n_trials: int, n_voxels: int, n_latents: int) -> float:
-        """Floating-point operations of one refit, were there as many test rows as training trials."""
-        return 2.0 * n_trials**2 * n_latents
+        """Floating-point operations of one refit: the product of weights (n_test, n_trials) with the latents."""
+        return 2.0 * self.test_share * n_trials**2 * n_latents
 
 
 def prediction_weights(X: np.ndarray, X_test: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ class Evidence:
     alone_difference : largest change of a prediction when its trial is predicted alone
     constant_latents : latents that do not vary over a fold's training trials
     null_notices : what limits the null distribution
+    null_remarks : how it was made where that is not as always
     stats : rows of stats.tsv: ``metric  mean  chance  null_mean  null_sd  p_value  p_method  ceiling``
     nuisances : name -> (n_rows, q) what the design or the head did while the row's trials were recorded
     nuisances_missing : name -> why it is not there
@@ -50,6 +51,7 @@ class Evidence:
     alone_difference: float = 0.0
     constant_latents: Sequence[int] = ()
     null_notices: Sequence[str] = ()
+    null_remarks: Sequence[str] = ()
     stats: Sequence[Mapping[str, Any]] = ()
     nuisances: Mapping[str, np.ndarray] = field(default_factory=dict)
     nuisances_missing: Mapping[str, str] = field(default_factory=dict)

@@ -26,6 +26,9 @@ SLOW_REFITS = 100
 REFIT_OPERATIONS = 4e13
 """Floating-point operations that the null may cost; beyond it fewer permutations are drawn, and that is said."""
 
+SAME = 1e-5
+"""Differences between refits, as a share of the spread of predictions over rows, that are rounding."""
+
 FEWEST_REFITS = 19
 """Below this no p of 0.05 can be reached, and the null is left out."""
 
@@ -306,7 +309,7 @@ def refit(
 
 
 def ignores_labels(predictions: np.ndarray, rows: np.ndarray) -> bool:
-    """Whether refits to different labels predict the same to the bit: a decoder that was trained elsewhere.
+    """Whether refits to different labels predict the same but for rounding: a decoder that was trained elsewhere.
 
     What it says of a stimulus is then the same in every run, so that its hits are no independent draws of the runs,
     as they would be with stimuli exchanged in each run on its own: that null is too narrow (docs/statistics.md).
@@ -316,7 +319,11 @@ def ignores_labels(predictions: np.ndarray, rows: np.ndarray) -> bool:
     predictions : (n_permutations, n_rows, n_latents), of `refit`
     rows : (n_permutations, n_trials), to which it was refitted
     """
-    return bool((rows != rows[0]).any() and (predictions == predictions[0]).all())
+    if len(rows) < 2 or not (rows != rows[0]).any():
+        return False
+    first = predictions[0]
+    limit = SAME * float(first.std(axis=0).max(initial=0.0))
+    return all(float(np.abs(other - first).max(initial=0.0)) <= limit for other in predictions[1:])
 
 
 def uses_labels(voxels_of: VoxelSelector | np.ndarray) -> bool:

@@ -16,7 +16,7 @@ LOSS = 0.05
 """Share of a run's mask that the intersection may lose before it is said."""
 
 
-def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple[VoxelGrid, list[str]]:
+def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple[VoxelGrid, np.ndarray, list[str]]:
     """Intersect the runs' masks; a run without one gets a mask computed from its mean image.
 
     Parameters
@@ -27,6 +27,7 @@ def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple
     Returns
     -------
     grid : VoxelGrid
+    union : (X, Y, Z) bool, the voxels inside the mask of any run
     notices : what the user should know
 
     Raises
@@ -48,7 +49,7 @@ def brain_mask(recordings: Sequence[dict[str, Any]], space: str | None) -> tuple
     lost = 1 - mask.sum() / masks[worst].sum()
     if lost > LOSS:
         notices.append(f"The intersection of the runs' brain masks loses {lost:.0%} of the voxels of {worst}'s.")
-    return VoxelGrid(mask, first.affine, space), notices
+    return VoxelGrid(mask, first.affine, space), np.logical_or.reduce(list(masks.values())), notices
 
 
 def shared_grid(images: Mapping[str, Path]) -> Header:

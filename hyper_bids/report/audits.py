@@ -23,10 +23,10 @@ TITLES = {
     "Controls": "No stimulus in the global signal or outside the brain",
     "DataScale": "Enough training stimuli for the latents",
     "DimensionCollapse": "Predictions vary in many dimensions",
-    "Bottleneck": "More than one or two dimensions decoded",
+    "Bottleneck": "How many dimensions are decoded",
     "SingleItem": "Every trial is predicted alone",
     "ConstantLatents": "Every latent varies in training",
-    "NullDistribution": "Number of permutations",
+    "NullDistribution": "How the null was made",
     "Baselines": "Closer to the truth than a guess",
     "Copies": "Predictions are no copies of the truth",
 }

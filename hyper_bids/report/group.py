@@ -240,7 +240,8 @@ def _without_audit(people: Sequence[str], audits: Mapping[str, Any]) -> list[tup
     lost = [name for who in people if (name := f"sub-{who.removeprefix('sub-')}") not in audits]
     if not lost:
         return []
-    return [("WARN", "no audit", f"{len(lost)} of {len(people)} participants have no audit: {listing(lost, MANY)}.")]
+    said = f"{len(lost)} of {len(people)} participants have no audit: {listing(lost, MANY)}."
+    return [("WARN", " ".join(["no audit", *lost]), said)]
 
 
 def _with_floors(together: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

@@ -65,7 +65,11 @@ def check_rows(audits: Mapping[str, Sequence[AuditItem]]) -> list[CheckRow]:
 
 
 def audit_warnings(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[str, str, str]]:
-    """Yield (status, check, sentence) for every check that failed or warns in somebody: failures first, then leaks."""
+    """Yield (status, check, sentence) for every check that failed or warns in somebody: failures first, then leaks.
+
+    The check is named with everybody concerned, also those whom the sentence only counts: so results of different
+    people are never told as one.
+    """
     checks = _by_check(audits)
     for status in ("FAIL", "WARN"):
         for title, items in checks.items():
@@ -73,7 +77,7 @@ def audit_warnings(audits: Mapping[str, Sequence[AuditItem]]) -> Iterator[tuple[
             if who:
                 first = f", of {who[0]}" if len(who) > 1 else ""
                 said = f"{len(who)} of {len(items)} audits ({listing(who, NAMED)}){first}: {items[who[0]].text}"
-                yield status, title, said
+                yield status, " ".join([title, *who]), said
 
 
 def _by_check(audits: Mapping[str, Sequence[AuditItem]]) -> dict[str, dict[str, AuditItem]]:

@@ -32,8 +32,14 @@ def all_notices(parts: list[TaskPart], problems: list[str]) -> Iterator[tuple[st
         yield "WARN", problem
 
 
+NUMBER = re.compile(r"([^\W\d][\w+-]*)|[-\u2212]?\d+(\.\d+)?(e[-+]?\d+)?")
+"""A number; the first group is a word or name (sub-01, a_comp_cor_04), which says who or what, not how much."""
+
+
 def once(found: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Say once what is the same check of several results: the first one's words, and whose else it is.
+    """Say once what a check says of several results in the same words, numbers aside: the first one's, and whose else.
+
+    What differs in words, or in whom it names, is said for itself.
 
     Parameters
     ----------
@@ -43,12 +49,17 @@ def once(found: Iterable[tuple[str, str, str]]) -> list[str]:
     ['map; ols: 100 draws.', 'map: few.']
     >>> once([("mse", "map", "mse 1.2."), ("mse", "ols", "mse 1.3."), ("mse", "ridge", "mse 1.4.")])
     ['map: mse 1.2. Likewise, with numbers of their own: ols; ridge.']
+    >>> once([("nuisance", "ridge", "run: r = 0.4."), ("nuisance", "ols", "motion: r = 0.3.")])
+    ['ridge: run: r = 0.4.', 'ols: motion: r = 0.3.']
+    >>> once([("trials", "map", "few in run-1: 3."), ("trials", "ols", "few in run-2: 3.")])
+    ['map: few in run-1: 3.', 'ols: few in run-2: 3.']
     """
-    checks: dict[str, list[tuple[str, str]]] = {}
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for check, whose, text in found:
-        checks.setdefault(check, []).append((whose, text))
+        words = NUMBER.sub(lambda match: match[1] or "0", text)
+        alike.setdefault((check, words), []).append((whose, text))
     said = []
-    for items in checks.values():
+    for items in alike.values():
         text = items[0][1]
         same = "; ".join(whose for whose, other in items if other == text)
         others = "; ".join(whose for whose, other in items if other != text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ def check_declaration(check: TaskCheck, dataset: Dataset, events: pd.DataFrame, 
         check_spaces(check, dict.fromkeys(dataset.participants, dataset), sorted(spaces) or [None], inputs)
         return
     check.met(InconsistentInput(NO_LATENTS.format(tasks=check.task, task=check.task)))
-    _try_template(check, dataset, blank, folders, inputs)
+    _try_template(check, dataset, blank, [name for name in _KNOWN if metadata.get(name)], folders, inputs)
 
 
 def misspelt(metadata: Mapping[str, Any], columns: Sequence[str], inputs: InputSettings) -> list[str]:
@@ -178,9 +178,10 @@ def _trials(trials: pd.DataFrame) -> str:
 
 
 def _try_template(
-    check: TaskCheck, dataset: Dataset, blank: dict[str, Any], folders: Sequence[Path], inputs: InputSettings
-) -> None:
-    """Guess the three keys, and find out what hyper would do with them."""
+    check: TaskCheck, dataset: Dataset, blank: dict[str, Any], declared: Collection[str], folders: Sequence[Path],
+    inputs: InputSettings,
+) -> None:  # fmt: skip
+    """Guess those of the three keys that are not declared, and find out what hyper would do with them."""
     with tempfile.TemporaryDirectory(prefix="hyper-check-") as scratch:
         overlay = Path(scratch)
         if inputs.overlay is not None and (inputs.overlay / "stimuli").is_dir():
@@ -191,7 +192,7 @@ def _try_template(
         check.stimuli = _samples(check, dataset, attempt)
         spaces, others = guess.find_latents(check.stimuli, folders) if check.stimuli else ({}, [])
         check.keys = guess.with_spaces(blank, spaces)
-        for what in guess.guessed_by_name(check.keys):
+        for what in guess.guessed_by_name(check.keys, declared):
             check.say("guessed", what)
         for problem in others[:_SHOWN]:
             check.say("not usable", problem)

@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hyper_bids import __version__
+import hyper_bids
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,18 @@ class Output:
 
 
 Source = Path | Output
+
+
+@cache
+def code_version() -> str:
+    """Return the version and a digest of the package's modules.
+
+    A checkout that was brought up to date keeps its version's number, and must not take over what its former code made.
+    """
+    root, digest = Path(hyper_bids.__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{hyper_bids.__version__}+{digest.hexdigest()[:12]}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Step:
     outputs : names of the files that the function returns
     label : what a person calls it
     mem_gb, n_procs : what it needs
-    version : of the code; a new version recomputes
+    version : of the code; another one recomputes
     """
 
     name: str
@@ -51,7 +64,7 @@ class Step:
     label: str = ""
     mem_gb: float = 0.5
     n_procs: int = 1
-    version: str = __version__
+    version: str = field(default_factory=code_version)
 
     def sources(self) -> Iterator[tuple[str, Source]]:
         """Yield every input with a flat name: ``responses``, or ``responses__0003`` in a tuple."""

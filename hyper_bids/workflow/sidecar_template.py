@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -243,18 +243,25 @@ def with_spaces(keys: Mapping[str, Any], spaces: Mapping[str, Any]) -> dict[str,
     return {**keys, KEY: dict(spaces)} if spaces and is_placeholder(keys) else dict(keys)
 
 
-def guessed_by_name(keys: Mapping[str, Any]) -> list[str]:
+def guessed_by_name(keys: Mapping[str, Any], declared: Collection[str] = ()) -> list[str]:
     """Say what a template holds for no better reason than a name.
 
-    >>> guessed_by_name({"StimulusSplit": {"Train": ["train"], "Test": ["test"]}, KEY: {}})
-    ['Train: train; Test: test, by the names of the trial types']
+    Parameters
+    ----------
+    keys : `template`
+    declared : those of the keys that are the sidecar's own words: nothing in them is a guess
+
+    >>> keys = {"StimulusSplit": {"Train": ["train"], "Test": ["test"]}, KEY: {}}
+    >>> guessed_by_name(keys), guessed_by_name(keys, ["StimulusSplit"])
+    (['Train: train; Test: test, by the names of the trial types'], [])
     """
-    split = keys.get("StimulusSplit", {})
+    guessed = {name: content for name, content in keys.items() if name not in declared}
+    split = guessed.get("StimulusSplit", {})
     said = []
     if split.get("Train") and split.get("Test"):
         lists = "; ".join(f"{name}: {', '.join(split[name])}" for name in ("Train", "Test"))
         said.append(f"{lists}, by the names of the trial types")
-    named = {label: space["Generator"]["Name"] for label, space in keys[KEY].items() if "Generator" in space}
+    named = {label: space["Generator"]["Name"] for label, space in guessed.get(KEY, {}).items() if "Generator" in space}
     return said + [f"Generator: {name}, by the name of the latent space {label}" for label, name in named.items()]
 
 

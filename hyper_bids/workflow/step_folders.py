@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hyper_bids.derivatives.tree import intact
 from hyper_bids.errors import ERRORS, HyperError, OutputNotWritable, WorkerKilled
+from hyper_bids.whole_files import writing
 from hyper_bids.workflow.execute import ERROR, OUTPUTS, read_error, read_outputs, remove
 from hyper_bids.workflow.plan import Step, descendants
 
@@ -96,6 +97,19 @@ def _error(step: Step, left: dict[str, str]) -> HyperError:
     return ERRORS.get(left["class"], HyperError)(left["message"])
 
 
+def _of_engine(broke: Exception, work_dir: Path) -> HyperError:
+    """Return what the engine itself failed at: its own files of a step, on a full disk, or anything else."""
+    if isinstance(broke, OSError) and broke.errno is not None:
+        try:
+            with writing(Path(broke.filename or work_dir)):
+                raise broke
+        except OutputNotWritable as refused:
+            return refused
+        except OSError:
+            pass
+    return HyperError(f"The workflow engine failed: {broke}")
+
+
 def collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None) -> Finished:
     """Return the outputs of every step that finished, and what the others left to say.
 
@@ -106,8 +120,10 @@ def collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None
 
     Raises
     ------
+    OutputNotWritable
+        The engine could not write its own files.
     HyperError
-        The engine failed without a step that did, or a step ended without its outputs.
+        The engine failed in another way without a step that did, or a step ended without its outputs.
     """
     failures = []
     for step in steps:
@@ -116,7 +132,7 @@ def collect(steps: list[Step], folders: dict[str, Path], broke: Exception | None
             error = _error(step, left)
             failures.append(Failure(step, error, left["traceback"]))
     if broke is not None and not failures:
-        raise HyperError(f"The workflow engine failed: {broke}") from broke
+        raise _of_engine(broke, next(iter(folders.values())).parent) from broke
     lost = descendants(steps, {failure.step.name for failure in failures})
     outputs = {}
     for step in steps:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hyper_bids.data import Latents, Responses
+from hyper_bids.errors import InconsistentInput
 
 if TYPE_CHECKING:
     from hyper_bids.decode.crossvalidate import Decoded, FoldFit
@@ -37,6 +38,8 @@ def rank_scores(decoded: Decoded, responses: Responses, space: Latents) -> dict[
     ranks : (n_ranks,) int, the last the largest rank of any fold; empty where no predictions vary
     rank_pairwise_accuracy, rank_latent_correlation : (n_ranks, n_rows), from a fold's own rank on those of its
         predictions as they are
+    rank_refusal : alone, what the decoder says where it cannot predict the rows that it was fitted to: one that
+        weights by inverse distance divides by 0 there, and may predict test rows well
     """
     from hyper_bids.audit.bottleneck import rank_grid
 
@@ -45,8 +48,12 @@ def rank_scores(decoded: Decoded, responses: Responses, space: Latents) -> dict[
     own = np.array([place[label] for label in decoded.rows["stimulus_id"]], dtype=int)
     candidates, folds, start = space.rows(tested).astype(np.float64), [], 0
     for fit in decoded.fits:
+        try:
+            mean, axes = _fold_axes(fit, responses, candidates.shape[1])
+        except InconsistentInput as refusal:
+            return {"rank_refusal": np.array(str(refusal))}
         rows = slice(start, start + len(fit.fold.test))
-        folds.append(_fold_scores(fit, responses, decoded.values[rows].astype(np.float64), own[rows], candidates))
+        folds.append(_fold_scores(mean, axes, decoded.values[rows].astype(np.float64), own[rows], candidates))
         start = rows.stop
     ranks = rank_grid(max(max(scores) for scores in folds))
     each = [np.concatenate([scores.get(rank, scores[max(scores)]) for scores in folds], axis=1) for rank in ranks]
@@ -54,18 +61,24 @@ def rank_scores(decoded: Decoded, responses: Responses, space: Latents) -> dict[
     return {"ranks": np.array(ranks, dtype=int), **dict(zip(SCORES.values(), by_metric, strict=True))}
 
 
-def _fold_scores(
-    fit: FoldFit, responses: Responses, predicted: np.ndarray, own: np.ndarray, candidates: np.ndarray
-) -> dict[int, np.ndarray]:
-    """Rank -> (2, n_rows) scores of one fold's test rows, the last rank that of its predictions as they are."""
-    from hyper_bids.audit.bottleneck import prediction_axes, rank_grid
+def _fold_axes(fit: FoldFit, responses: Responses, n_latents: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (n_latents,) and axes (rank, n_latents) of a decoder's predictions of the rows that it was fitted to."""
+    from hyper_bids.audit.bottleneck import prediction_axes
 
     X = responses.values[fit.fold.train][:, fit.voxels]
     n_repeats = np.array([responses.n_repeats(np.array([row])) for row in fit.fold.train])
-    fitted = fitted_predictions(fit.decoder, X, predicted.shape[1], n_repeats)
+    fitted = fitted_predictions(fit.decoder, X, n_latents, n_repeats)
     mean = fitted.mean(axis=0)
     fitted -= mean
-    axes = prediction_axes(fitted, penalty_rows(fit.decoder, X))
+    return mean, prediction_axes(fitted, penalty_rows(fit.decoder, X))
+
+
+def _fold_scores(
+    mean: np.ndarray, axes: np.ndarray, predicted: np.ndarray, own: np.ndarray, candidates: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Rank -> (2, n_rows) scores of one fold's test rows, the last rank that of its predictions as they are."""
+    from hyper_bids.audit.bottleneck import rank_grid
+
     along, low, used, found = (predicted - mean) @ axes.T, np.tile(mean, (len(predicted), 1)), 0, {}
     for rank in rank_grid(len(axes))[:-1]:
         low += along[:, used:rank] @ axes[used:rank]
@@ -125,6 +138,8 @@ def rank_curve(
 ) -> dict[str, Any] | None:
     """Return what the audit says of the curve: means over stimuli; the last are those of stats.tsv. None: no curve.
 
+    Where the decoder cannot predict its training rows, ``Refusal`` alone: what it says there.
+
     Parameters
     ----------
     held : arrays of `rank_scores`, among others
@@ -134,6 +149,8 @@ def rank_curve(
     """
     from hyper_bids.evaluate.refits import nan_mean
 
+    if "rank_refusal" in held:
+        return {"Refusal": str(held["rank_refusal"])}
     if "ranks" not in held:
         return None
     whole = stats.set_index("metric")["mean"]

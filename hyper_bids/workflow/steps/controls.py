@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _scores(
     if not np.isfinite(observed):
         return {}, f"identification is not defined with {space.n_latents} latents and {len(candidates.stimuli)} stimuli"
     if len(draws) < FEWEST_DRAWS:
-        return {}, notice
+        return {}, f"{notice or f'{len(draws)} permutations'}; a control needs {FEWEST_DRAWS}"
     return {
         "PairwiseAccuracy": float(observed),
         "Chance": float(np.nanmean(draws)),
@@ -100,10 +101,12 @@ def _permuted(predicted: np.ndarray, candidates: Latents, seed: int) -> tuple[fl
 def _refitted(
     control: Responses, space: Latents, folds: list[Any], every: np.ndarray, unit: str, seed: int, candidates: Latents
 ) -> tuple[np.ndarray, str]:
-    """Identification of refits to exchanged stimuli, and why there are fewer than asked for."""
+    """Identification of refits to exchanged stimuli, and why there are fewer than asked for: none if too few."""
     from hyper_bids.decode.crossvalidate import null_stimuli, refit
 
-    rows, notice = null_stimuli(ControlRidge, control, space, folds, unit, N_PERMUTATIONS, seed)
+    rows, notice = null_stimuli(_counted(folds), control, space, folds, unit, N_PERMUTATIONS, seed)
+    if len(rows) < FEWEST_DRAWS:
+        return np.empty(0), notice
     row_of = {label: row for row, label in enumerate(candidates.stimuli)}
     place = np.array([row_of.get(label, -1) for label in space.stimuli])
     step = max(1, int(REFIT_NUMBERS // (sum(len(fold.test) for fold in folds) * space.n_latents)))
@@ -112,6 +115,13 @@ def _refitted(
         predictions, own = refit(control, space, folds, every, ControlRidge, rows[start : start + step])
         parts.append(_pairwise(predictions, place[own], candidates))
     return np.concatenate(parts), notice
+
+
+def _counted(folds: list[Any]) -> partial[ControlRidge]:
+    """The decoder, with the share of test rows that makes its count over all folds exact."""
+    n_train, n_test = (np.array([len(part) for part in parts], dtype=np.float64)
+                       for parts in zip(*((fold.train, fold.test) for fold in folds), strict=True))  # fmt: skip
+    return partial(ControlRidge, float((n_test * n_train).sum() / (n_train**2).sum()))
 
 
 def _pairwise(predictions: np.ndarray, own: np.ndarray, candidates: Latents) -> np.ndarray:

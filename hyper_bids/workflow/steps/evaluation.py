@@ -130,6 +130,7 @@ def evaluate(
         decoded, held, files.load_json(decoder_facts), space.rows(trained), stats,
         shared_stimuli=sorted(set(table["stimulus_id"]) & set(trained)),
         null_notices=null_said.get("notices", []),
+        null_remarks=null_said.get("remarks", []),
         nuisances=_nuisances(table, trials, recordings, cross_validated),
         same_content=same_content, tuning=tuning, seed=provenance["seed"], **_controls(controls),
         normal_prior=declaration.get("Distribution") == "normal",

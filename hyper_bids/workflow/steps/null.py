@@ -74,11 +74,14 @@ def refit_null(
     further = FurtherNull(candidates.values, n_rows, labels=groups, directions=directions)
     pictures = PictureNull(picture, space, stimulus_paths, tested, features) if picture else None
     step = max(2, int(REFIT_NUMBERS // (n_rows * space.n_latents)))
-    parts: list[dict[str, np.ndarray]] = []
+    parts, remark = [], ""
     for start in range(0, len(rows), step):
         predictions, own = refit(responses, space, folds, choose, make, rows[start : start + step])
-        if start == 0 and ignores_labels(predictions, rows[:step]):
-            rows, notice = exchanged(alike=True)[0], "; ".join([*filter(None, [notice]), IGNORED])
+        if start == 0 and unit != "stimulus" and ignores_labels(predictions, rows[:step]):
+            remark, rows = IGNORED, exchanged(alike=True)[0]
+            if not (rows != rows[0]).any():
+                notice = "no permutations: no two stimuli were shown in the same runs, and the decoder ignores labels"
+                break
             predictions, own = refit(responses, space, folds, choose, make, rows[:step])
         parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
         further.add(predictions, place[own])
@@ -91,7 +94,11 @@ def refit_null(
         "further": write_npz(out_dir / "further.npz", further.arrays()),
         "facts": write_json(
             out_dir / "facts.json",
-            {"notices": [f"Null: {notice}."] if notice else [], "untested": pictures.untested if pictures else {}},
+            {
+                "notices": [f"Null: {notice}."] if notice else [],
+                "remarks": [f"Null: {remark}."] if remark else [],
+                "untested": pictures.untested if pictures else {},
+            },
         ),
     }
 

@@ -17,20 +17,21 @@ from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.designs import load_design
 from hyper_bids.workflow.steps.maps import write_stimulus_maps, write_trial_maps
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of, write_mask
-from hyper_bids.workflow.steps.outside import voxels_outside
+from hyper_bids.workflow.steps.outside import save_outside, voxels_outside
 
 
 def find_voxels(*, recordings: list[dict[str, Any]], space: str | None, out_dir: Path) -> dict[str, Path]:
     """Intersect the brain masks of all runs; where there are none, compute them. Draw voxels outside the brain.
 
-    Outputs: ``grid`` (npz), ``outside`` (npz, likewise) and ``notices`` (JSON).
+    Outputs: ``grid`` (npz), ``outside`` (npz, of `save_outside`) and ``notices`` (JSON).
     """
     from hyper_bids.inputs.masks import brain_mask
 
-    grid, notices = brain_mask(recordings, space)
+    grid, union, notices = brain_mask(recordings, space)
+    masked = any(recording["mask"] is not None for recording in recordings)
     return {
         "grid": files.save_grid(out_dir / "grid.npz", grid),
-        "outside": files.save_grid(out_dir / "outside.npz", voxels_outside(recordings, grid)),
+        "outside": save_outside(out_dir / "outside.npz", *voxels_outside(union, grid, masked)),
         "notices": write_json(out_dir / "notices.json", {"notices": notices}),
     }
 
