@@ -220,7 +220,7 @@ def test_ranks_of_the_grid_rise_to_the_full_one():
 
 def light_of(ranks, pairwise, correlation, k=30, **stats):
     true = np.random.default_rng(2).normal(size=(9, k))
-    rows = [{"metric": "latent_correlation", "null_mean": 0.0}, {"metric": "pairwise_accuracy", **stats}]
+    rows = [{"metric": "latent_correlation", "null_mean": 0.0}, {"metric": "pairwise_accuracy", "p_value": 0.01, **stats}]
     curve = {"Ranks": ranks, "PairwiseAccuracy": pairwise, "LatentCorrelation": correlation}
     return bottleneck(Evidence(true, true, true, true, true, list("abcdefghi"), stats=rows, rank_curve=curve))
 
@@ -240,6 +240,12 @@ def test_chance_is_that_of_permuted_stimuli_before_that_of_theory():
     for stats, needed in (({"chance": 0.5}, 4), ({"chance": 0.5, "null_mean": 0.0}, 1), ({"null_mean": 0.9}, 30)):
         assert light_of(**known, **stats)["RankFor95"]["PairwiseAccuracy"] == needed
     assert light_of(**known, null_mean=1.0)["Status"] == "N/A"
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.2, "p = 0.2"), (np.nan, "not tested")])
+def test_scores_that_may_be_chance_are_not_assessed(p, said):
+    found = light_of([1, 2, 30], [0.53, 0.51, 0.501], [0.1, 0.2, 0.6], p_value=p, null_mean=0.5)
+    assert found["Status"] == "N/A" and said in found["Text"]
 
 
 # ------------------------------------------------------------------ through the app
