@@ -220,7 +220,8 @@ def test_ranks_of_the_grid_rise_to_the_full_one():
 
 def light_of(ranks, pairwise, correlation, k=30, **stats):
     true = np.random.default_rng(2).normal(size=(9, k))
-    rows = [{"metric": "latent_correlation", "null_mean": 0.0}, {"metric": "pairwise_accuracy", "p_value": 0.01, **stats}]
+    tested = {"metric": "pairwise_accuracy", "p_value": 0.01, **stats}
+    rows = [{"metric": "latent_correlation", "null_mean": 0.0}, tested]
     curve = {"Ranks": ranks, "PairwiseAccuracy": pairwise, "LatentCorrelation": correlation}
     return bottleneck(Evidence(true, true, true, true, true, list("abcdefghi"), stats=rows, rank_curve=curve))
 
