@@ -92,7 +92,7 @@ def smallest_rank(ranks: Sequence[int], values: Sequence[float], chance: float) 
 
     None where the last value is not above chance, or either is not known.
 
-    >>> smallest_rank([1, 2, 4], [0.6, 0.97, 1.0], 0.5), smallest_rank([1, 2], [0.5, 0.4], 0.5)
+    >>> smallest_rank([1, 2, 4], [0.6, 0.98, 1.0], 0.5), smallest_rank([1, 2], [0.5, 0.4], 0.5)
     (2, None)
     """
     if not values[-1] > chance:
