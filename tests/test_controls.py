@@ -22,7 +22,7 @@ from hyper_bids.glm.fit import accumulate, accumulate_apart
 from hyper_bids.inputs import masks, volumes
 from hyper_bids.simulate.bold import trial_responses
 from hyper_bids.workflow import files
-from hyper_bids.workflow.steps.controls import decode_controls
+from hyper_bids.workflow.steps.controls import control_scores
 from hyper_bids.workflow.steps.decoding import folds_of
 from hyper_bids.workflow.steps.outside import CANDIDATES, FEWEST, MOST, responses_outside, save_outside, voxels_outside
 from hyper_bids.workflow.steps.responses import find_voxels, fit_run
@@ -91,7 +91,7 @@ class Experiment:
         drawn = save_outside(self.folder / "outside.npz", line(30))
         responses = Responses(self.brain, self.trials, line(15))
         folds = folds_of(self.trials, self.cross_validate, 0)
-        return light_of(decode_controls(responses, self.space, folds, self.cross_validate, 3, drawn, runs))
+        return light_of(control_scores(responses, self.space, folds, self.cross_validate, 3, drawn, runs))
 
 
 @pytest.mark.parametrize(("cross_validate", "n"), [(None, 120), ("run", 40)])
@@ -135,10 +135,10 @@ def test_what_cannot_be_asked_says_why(tmp_path, rng):
     experiment.outside[5] = np.nan
     assert "the BOLD seems to be set to 0 outside the brain" in experiment.light()["Text"]
     responses, folds = Responses(experiment.brain, experiment.trials, line(15)), folds_of(experiment.trials, None, 0)
-    given = light_of(decode_controls(responses, experiment.space, folds, None, 0))
+    given = light_of(control_scores(responses, experiment.space, folds, None, 0))
     assert given["Status"] == "PASS" and "the responses were given" in given["Text"]
     responses = responses.of(~experiment.trials["stimulus_id"].isin([f"b{k:02d}" for k in range(7, 12)]).to_numpy())
-    found = light_of(decode_controls(responses, experiment.space, folds_of(responses.trials, None, 0), None, 0))
+    found = light_of(control_scores(responses, experiment.space, folds_of(responses.trials, None, 0), None, 0))
     assert found["Status"] == "N/A" and "7 test rows are too few; 8 are needed" in found["Text"]
 
 

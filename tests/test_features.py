@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch.nn import functional
 
 sys.path.append(str(Path(__file__).parent))
 import feature_files as files
@@ -19,7 +17,6 @@ import pggan_files
 from bids_app.tools import main as tools
 from hyper_bids.errors import InconsistentInput, MissingFiles, UsageError
 from hyper_bids.features import FEATURES, make_features, parse_features
-from hyper_bids.features.preparing import resized
 from hyper_bids.generate import make_generator
 from hyper_bids.protocols import FeatureExtractor
 from hyper_bids.weights import read_weights
@@ -366,33 +363,7 @@ def test_alexnet_may_end_before_its_classes(tmp_path, thin, lacks, last):
     assert np.array_equal(network.features(shown), make_features("alexnet", thin["alexnet"], last).features(shown))
 
 
-# ------------------------------------------------------------------ pictures in, gradients out
-
-
-def along(pixels: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """One axis of (height, width, 3) to another length: means of what a new pixel covers, or Pillow's cubic."""
-    lines = np.moveaxis(pixels, axis, -1)
-    if lines.shape[-1] >= size:
-        made = np.repeat(lines, size, axis=-1).reshape(*lines.shape[:-1], size, -1).mean(axis=-1)
-    else:
-        planes = (Image.fromarray(plane.astype(np.float32)) for plane in lines)
-        made = np.stack([plane.resize((size, plane.height), Image.Resampling.BICUBIC) for plane in planes])
-    return np.moveaxis(made, -1, axis)
-
-
-@pytest.mark.parametrize("shape", [(40, 61), (17, 9), (12, 50), (24, 24)])
-def test_area_bicubic_is_means_where_an_axis_shrinks_and_pillows_cubic_where_it_grows(shape):
-    picture = pictures(1, *shape)[0]
-    expected = along(along(picture.astype(np.float64), 0, 24), 1, 24).clip(0, 255)
-    np.testing.assert_allclose(resized(picture, 24, "area-bicubic"), expected, atol=1e-3)
-
-
-@pytest.mark.parametrize("shape", [(40, 61), (17, 9)])
-def test_bilinear_is_pytorchs_antialiased(shape):
-    picture = pictures(1, *shape)[0]
-    images = torch.from_numpy(picture).permute(2, 0, 1)[None].double()
-    expected = functional.interpolate(images, (24, 24), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-    np.testing.assert_allclose(resized(picture, 24, "bilinear"), expected.numpy(), atol=1e-3)
+# ------------------------------------------------------------------ gradients, and what is refused
 
 
 def test_a_perceptual_loss_has_the_gradient_of_its_differences(thin):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import warnings
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from jinja2 import Environment, FileSystemLoader
+from PIL import Image
 
 from hyper_bids import settings as settings_module
 from hyper_bids.report import (
@@ -236,10 +240,6 @@ def test_every_stimulus_is_on_one_sheet_in_the_order_of_scores(n, n_sheets):
 
 def test_the_note_is_written_on_the_sheet():
     few = {"decoded": [np.zeros((4, 5, 3), np.uint8)] * 2}
-    import io
-
-    from PIL import Image
-
     plain_sheet, noted = (
         np.asarray(Image.open(io.BytesIO(figures_reconstructions.sheet_figure(few, ["a", "b"], note).content)))
         for note in ("", "100 of 103 test stimuli")
@@ -300,8 +300,6 @@ def test_many_nuisance_regressors_are_named_by_their_kind(monkeypatch, rng):
 
 def test_a_large_figure_of_pictures_is_a_jpeg_on_the_page_and_a_plot_is_not(rng):
     def png(pixels):
-        from PIL import Image
-
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
         return buffer.getvalue()
@@ -316,8 +314,6 @@ def test_a_large_figure_of_pictures_is_a_jpeg_on_the_page_and_a_plot_is_not(rng)
 
 
 def test_notes_are_folded_where_there_are_many_and_warnings_never():
-    from jinja2 import Environment, FileSystemLoader
-
     macro = Environment(loader=FileSystemLoader(FOLDER)).get_template("parts.html").module.notice_list
     few = [("FAIL", "a"), ("WARN", "b"), ("NOTE", "c")]
     many = [*few, ("NOTE", "d"), ("WARN", "e")]
@@ -357,8 +353,6 @@ def test_figures_are_reproducible_and_carry_no_date():
 
 
 def test_drawing_leaves_matplotlibs_settings_alone():
-    import matplotlib
-
     before = dict(matplotlib.rcParams)
     with canvas.style():
         assert matplotlib.rcParams["svg.hashsalt"] == "hyper"
@@ -367,11 +361,6 @@ def test_drawing_leaves_matplotlibs_settings_alone():
 
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_drawing_keeps_every_pixel_and_a_photograph_of_its_size_does_not(rng, grey):
-    import base64
-    import io
-
-    from PIL import Image
-
     side = 384
     assert 3 * side * side > SQUEEZED * Quality.for_count(100).most  # as many bytes as a photograph's PNG is not tried
     rows, columns = np.mgrid[:side, :side]
@@ -386,11 +375,6 @@ def test_a_drawing_keeps_every_pixel_and_a_photograph_of_its_size_does_not(rng, 
 
 
 def test_small_pictures_keep_their_pixels_and_large_ones_shrink(tmp_path, rng):
-    import base64
-    import io
-
-    from PIL import Image
-
     small, large = (rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((10, 14), (900, 300)))
     sizes = {}
     for name, pixels in (("small", small), ("large", large)):

@@ -32,7 +32,8 @@ class Evidence:
     nuisances : name -> (n_rows, q) what the design or the head did while the row's trials were recorded
     nuisances_missing : name -> why it is not there
     tuning : what was chosen, and on which data: see `tuning.tuning`; None where it is not known
-    rank_curve : ``Ranks`` and, at each, means over stimuli: see `bottleneck.bottleneck`; None where there is none
+    rank_curve : ``Ranks`` and, at each, means over stimuli, or ``Refusal``: why there are none; see
+        `bottleneck.bottleneck`. None where the decoder was not fitted here to single trials
     controls : control -> how well its signal identifies the latents: see `controls.controls`
     controls_missing : control -> why it is not there
     normal_prior : whether the latent space is declared standard normal

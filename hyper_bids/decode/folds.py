@@ -110,20 +110,33 @@ def permuted_stimuli(
     rng = generator(seed, "label permutations")
     stimuli, own = np.unique(trials["stimulus_id"].to_numpy(str), return_inverse=True)
     blocks = np.zeros(len(trials), dtype=int) if unit == "stimulus" else trials[unit].to_numpy(str)
-    rows = np.empty((n_permutations, len(trials)), dtype=np.int32)
-    if alike:
-        shown: dict[tuple[object, ...], list[int]] = {}
-        for stimulus in range(len(stimuli)):
-            shown.setdefault(tuple(dict.fromkeys(blocks[own == stimulus].tolist())), []).append(stimulus)
-        for draw in range(n_permutations):
-            moved = np.arange(len(stimuli))
-            for members in shown.values():
-                moved[members] = rng.permutation(members)
-            rows[draw] = moved[own]
-        return stimuli, rows
+    scheme = _exchanged_alike if alike else _exchanged_within
+    return stimuli, scheme(own, blocks, n_permutations, rng)
+
+
+def _exchanged_within(
+    own: np.ndarray, blocks: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Exchange stimuli in each block on its own, among those that were shown there."""
+    rows = np.empty((n_permutations, len(own)), dtype=np.int32)
     for block in dict.fromkeys(blocks.tolist()):
         here = np.flatnonzero(blocks == block)
         distinct, which = np.unique(own[here], return_inverse=True)
         for draw in range(n_permutations):
             rows[draw, here] = distinct[rng.permutation(len(distinct))][which]
-    return stimuli, rows
+    return rows
+
+
+def _exchanged_alike(own: np.ndarray, blocks: np.ndarray, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Exchange stimuli in the same way in all blocks, among those that were shown in the same ones."""
+    n_stimuli = int(own.max()) + 1
+    shown: dict[tuple[object, ...], list[int]] = {}
+    for stimulus in range(n_stimuli):
+        shown.setdefault(tuple(dict.fromkeys(blocks[own == stimulus].tolist())), []).append(stimulus)
+    rows = np.empty((n_permutations, len(own)), dtype=np.int32)
+    for draw in range(n_permutations):
+        moved = np.arange(n_stimuli)
+        for members in shown.values():
+            moved[members] = rng.permutation(members)
+        rows[draw] = moved[own]
+    return rows

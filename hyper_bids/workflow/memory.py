@@ -139,6 +139,15 @@ def decode_memory(task: TaskInput, settings: Settings) -> float:
     return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
 
 
+CONTROLS_GB = 0.6
+"""What the control signals and their refits need at most, besides the responses and libraries."""
+
+
+def controls_memory(task: TaskInput) -> float:
+    """Predicted resident memory (GB) of decoding control signals."""
+    return BASE_GB + CONTROLS_GB + _responses_gb(task)
+
+
 def _n_folds(task: TaskInput, settings: Settings) -> int:
     if settings.inputs.cross_validate is None:
         return 1

@@ -14,7 +14,7 @@ from hyper_bids.settings import identity_of, replace
 from hyper_bids.workflow.feature_networks import identity
 from hyper_bids.workflow.fingerprints import fingerprints
 from hyper_bids.workflow.generator_choice import generator_params, needs_generator
-from hyper_bids.workflow.memory import decode_memory, features_memory, picture_memory
+from hyper_bids.workflow.memory import controls_memory, decode_memory, features_memory, picture_memory
 from hyper_bids.workflow.plan import Output, Source
 from hyper_bids.workflow.task_checks import Checked
 from hyper_bids.workflow.task_plan import TaskPlan
@@ -65,6 +65,7 @@ class _Shared:
     networks : feature networks as parameters
     masks : stimulus -> file of its picture's mask
     image_gb : memory for the pictures of a test set
+    controls : what signals without the stimulus hold of the latents, an input of the evaluation, or nothing
     """
 
     picture: dict[str, Any] | None
@@ -75,6 +76,7 @@ class _Shared:
     networks: list[dict[str, Any]]
     masks: dict[str, str]
     image_gb: float
+    controls: dict[str, Source]
 
 
 def _share(plan: TaskPlan, checked: Checked) -> _Shared:
@@ -91,7 +93,24 @@ def _share(plan: TaskPlan, checked: Checked) -> _Shared:
         networks=[item.params(plan.device) for item in plan.features],
         masks=checked.masks,
         image_gb=picture_memory(len(tested), checked.pixels),
+        controls={} if plan.parametric else _add_controls(plan),
     )
+
+
+def _add_controls(plan: TaskPlan) -> dict[str, Source]:
+    """Decode control signals, for the audits of all decoders."""
+    outside: dict[str, Source | tuple[Source, ...]] = {}
+    if not plan.task.maps:  # where responses are given, there is no BOLD to look at
+        fits = [plan.name("fit", recording.label) for recording in plan.task.recordings]
+        outside = {**plan.output("voxels", "outside"), "outside_runs": tuple(Output(fit, "outside") for fit in fits)}
+    plan.add(
+        plan.name("controls"), "decode_controls", "control signals",
+        inputs={**plan.output("pool", "values", "samples", "grid"), "latents": plan.latents, **outside},
+        params={"cross_validate": plan.cross_validate, "seed": plan.seed},
+        outputs=("controls",),
+        mem_gb=controls_memory(plan.task),
+    )  # fmt: skip
+    return plan.output("controls", "controls")
 
 
 @dataclass(frozen=True)
@@ -146,9 +165,7 @@ def _add_branch(branch: _Branch) -> Output | None:
     """Return the pictures, where there are some."""
     evaluate = branch.plan.settings.evaluate
     _add_decode(branch)
-    extra: dict[str, Source] = {"decoder_facts": Output(branch.name("decode"), "facts")}
-    if not branch.plan.parametric:
-        extra["controls"] = Output(branch.name("decode"), "controls")
+    extra: dict[str, Source] = {"decoder_facts": Output(branch.name("decode"), "facts"), **branch.shared.controls}
     if branch.plan.cross_validate:
         null = _add_null(branch)
         extra |= {name: Output(null, name) for name in ("draws", "further")} | {"null_facts": Output(null, "facts")}
@@ -172,23 +189,14 @@ def _add_decode(branch: _Branch) -> None:
         params |= {
             "picture": branch.loss_picture, "device": plan.device, "reliability": plan.settings.evaluate.reliability,
         }  # fmt: skip
-        inputs |= _outside(plan)
     plan.add(
         branch.name("decode"), "decode_parametric" if plan.parametric else "decode_latents",
         f"decoding with {branch.decoder}",
         inputs=inputs,
         params=params,
-        outputs=("rows", "predicted", "guesses", "facts", "tree", *(() if plan.parametric else ("controls",))),
+        outputs=("rows", "predicted", "guesses", "facts", "tree"),
         mem_gb=branch.memory,
     )  # fmt: skip
-
-
-def _outside(plan: TaskPlan) -> dict[str, Source | tuple[Source, ...]]:
-    """Voxels outside the brain, and every run's responses there; nothing where responses are given."""
-    if plan.task.maps:
-        return {}
-    fits = [plan.name("fit", recording.label) for recording in plan.task.recordings]
-    return {**plan.output("voxels", "outside"), "outside_runs": tuple(Output(fit, "outside") for fit in fits)}
 
 
 def _add_null(branch: _Branch) -> str:

@@ -4,7 +4,7 @@
       -> build_designs -> find_voxels -> fit_run (each run) -> pool_runs         responses of single trials, or
       -> build_parametric_designs -> find_voxels -> add_runs -> solve_parametric  one model over all runs, or
       -> read_responses                                                           maps that exist
-      -> select_voxels -> measure_reliability, draw_carpet
+      -> select_voxels -> measure_reliability, draw_carpet, [decode_controls]
       -> decode_latents | decode_parametric -> refit_null -> [draw_learning_curve]
            -> reconstruct -> evaluate -> draw_evidence                            (each decoder)
       -> report_participant
@@ -14,6 +14,7 @@ output files by name. What belongs in the output dataset lies in a tree (see
 `hyper_bids.derivatives.tree`). Nothing here knows the engine that calls it.
 """
 
+from hyper_bids.workflow.steps.controls import decode_controls
 from hyper_bids.workflow.steps.curve import draw_learning_curve
 from hyper_bids.workflow.steps.decoding import decode_latents, decode_parametric
 from hyper_bids.workflow.steps.designs import build_designs
@@ -33,6 +34,7 @@ __all__ = [
     "add_runs",
     "build_designs",
     "build_parametric_designs",
+    "decode_controls",
     "decode_latents",
     "decode_parametric",
     "draw_carpet",

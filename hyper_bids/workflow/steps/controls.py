@@ -11,7 +11,10 @@ import numpy as np
 
 from hyper_bids.audit.controls import FEWEST_DRAWS, FEWEST_ROWS, GLOBAL, N_PERMUTATIONS, OUTSIDE, ControlRidge
 from hyper_bids.data import Latents, Responses, VoxelGrid
+from hyper_bids.derivatives.write import write_json
 from hyper_bids.seeds import generator
+from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.decoding import folds_of
 from hyper_bids.workflow.steps.outside import responses_outside
 
 REFIT_NUMBERS = 2e7
@@ -21,10 +24,27 @@ GIVEN = "the responses were given, and nothing is known of the signal outside th
 
 
 def decode_controls(
+    *, values: Path, samples: Path, grid: Path, latents: Path, cross_validate: str | None, seed: int, out_dir: Path,
+    outside: Path | None = None, outside_runs: Sequence[Path] = (),
+) -> dict[str, Path]:  # fmt: skip
+    """Ask once for all decoders what signals without the stimulus hold of the latents.
+
+    Outputs: ``controls`` (JSON: what `control_scores` returns).
+    """
+    from hyper_bids.settings import parse_cross_validation
+
+    responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
+    unit = parse_cross_validation(cross_validate)[0] if cross_validate else None
+    folds = folds_of(responses.trials, cross_validate, seed)
+    found = control_scores(responses, space, folds, unit, seed, outside, outside_runs)
+    return {"controls": write_json(out_dir / "controls.json", found)}
+
+
+def control_scores(
     responses: Responses, space: Latents, folds: list[Any], unit: str | None, seed: int,
     outside: Path | None = None, runs: Sequence[Path] = (),
 ) -> dict[str, Any]:  # fmt: skip
-    """Decode the latents from the global signal and from voxels outside the brain, in the folds of the decoder.
+    """Decode the latents from the global signal and from voxels outside the brain, in the folds of the decoders.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from hyper_bids.derivatives.write import write_json, write_npz, write_tsv
 from hyper_bids.errors import UsageError
 from hyper_bids.workflow import files
 from hyper_bids.workflow.steps.bottleneck import rank_scores
-from hyper_bids.workflow.steps.controls import decode_controls
 from hyper_bids.workflow.steps.outputs import provenance_of, scope_of
 
 LAYER_DECODERS = ("adam", "layer")
@@ -113,16 +112,14 @@ def decode_latents(
     *, values: Path, samples: Path, grid: Path, voxels: Path, responses_facts: Path, latents: Path, decoder: str,
     decode: Mapping[str, Any], cross_validate: str | None, picture: Mapping[str, Any] | None, device: str,
     reliability: bool, scope: Mapping[str, Any], provenance: Mapping[str, Any], out_dir: Path,
-    outside: Path | None = None, outside_runs: Sequence[Path] = (),
 ) -> dict[str, Path]:  # fmt: skip
     """Fit the decoder and predict the test stimuli, in every fold.
 
     Outputs: ``rows`` (tsv), ``predicted`` (npy), ``guesses`` (npz: what the decoder has to
     beat, what it learned from, and its scores at every rank), ``facts`` (JSON), ``tree`` (decoder weights,
-    decoded latents), ``controls`` (JSON: what the global signal and voxels ``outside`` the brain hold of the latents).
+    decoded latents).
     """
     from hyper_bids.decode.crossvalidate import decode as decode_folds
-    from hyper_bids.settings import parse_cross_validation
 
     responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
     folds, seed = folds_of(responses.trials, cross_validate, provenance["seed"]), provenance["seed"]
@@ -132,14 +129,11 @@ def decode_latents(
     if reliability:
         facts["noise_ceiling"] = _ceiling(responses, decoded, space, bool(cross_validate), seed)
     trained = responses.trials.loc[responses.trials["split"] != "test", "stimulus_id"]
-    unit = parse_cross_validation(cross_validate)[0] if cross_validate else None
-    controls = decode_controls(responses, space, folds, unit, seed, outside, outside_runs)
-    written = _written(
+    return _written(
         decoder, decoded, responses.grid, space, facts, trained, bool(cross_validate),
         files.load_json(responses_facts)["mode"], scope, provenance, out_dir,
         for_audits=rank_scores(decoded, responses, space),
     )  # fmt: skip
-    return {**written, "controls": write_json(out_dir / "controls.json", controls)}
 
 
 def decode_parametric(

@@ -39,7 +39,7 @@ def evaluate(
 
     ``trials`` (all events), ``recordings`` (with their confounds), ``same_content`` (what was found when pictures
     were compared; None where none could be) and ``tuning`` (how things were chosen) are for the audits, as are
-    ``controls`` (of `decode_latents`). ``features`` are the networks that were asked for, ``masks`` the files of the
+    ``controls`` (of `decode_controls`). ``features`` are the networks that were asked for, ``masks`` the files of the
     stimuli's background masks.
 
     ``provenance`` has, besides, ``before_decoder``: the digest of the settings up to the voxels, by which the group
