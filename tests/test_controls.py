@@ -151,7 +151,7 @@ def test_one_latent_is_no_pattern_to_identify(tmp_path, rng):
 
 def test_refits_are_counted_as_they_are_and_too_few_are_not_made(tmp_path, rng, monkeypatch):
     experiment = Experiment(rng, tmp_path, "run")
-    one = 4 * 2 * 8 * 24 * K  # folds of 8 test rows and 24 training trials
+    one = 4 * 2 * 8 * 8 * K  # folds of 8 test rows, and 8 stimuli in 24 training trials
     monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 100.5 * one)
     assert experiment.light()["Controls"][GLOBAL]["Permutations"] == 100
     monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 98.5 * one)

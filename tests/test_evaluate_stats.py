@@ -18,7 +18,7 @@ from hyper_bids.evaluate.confidence import bootstrap_correlation, bootstrap_mean
 from hyper_bids.evaluate.decoded import Decoded
 from hyper_bids.evaluate.latent import latent_dimension_correlation
 from hyper_bids.evaluate.nulls import permutation_draws, permutation_p, stimulus_permutations
-from hyper_bids.evaluate.refits import mean_per_stimulus, refit_statistics, row_scores
+from hyper_bids.evaluate.refits import mean_per_stimulus, refit_pairwise_accuracy, refit_statistics, row_scores
 from hyper_bids.evaluate.stats import Refits, null_distributions, participant_stats
 
 
@@ -89,6 +89,9 @@ def test_a_refit_that_changes_nothing_gives_the_observed_statistic_whatever_the_
         expected = pd.Series(values).groupby(own).mean().mean()
         assert whole[name][[0, 2]] == pytest.approx(expected, abs=1e-12)
         np.testing.assert_allclose(small[name], whole[name], atol=1e-12)
+    for limit in (1, 10**6):
+        alone = refit_pairwise_accuracy(refits, labels, candidates, max_elements=limit)
+        np.testing.assert_array_equal(alone, whole["pairwise_accuracy"])
     expected = latent_dimension_correlation(candidates.values[own[::-1]], refits[1])
     assert small["latent_dimension_correlation"][1] == pytest.approx(expected, abs=1e-12)
 

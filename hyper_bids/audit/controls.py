@@ -33,11 +33,11 @@ class ControlRidge:
 
     Parameters
     ----------
-    test_share : test rows a training trial, by which the cost of refits is counted
+    share : test rows times training stimuli, over the training trials squared, by which the cost of refits is counted
     """
 
-    def __init__(self, test_share: float = 1.0) -> None:
-        self.test_share = test_share
+    def __init__(self, share: float = 1.0) -> None:
+        self.share = share
 
     def fit(self, X: np.ndarray, Z: np.ndarray) -> ControlRidge:
         """Learn from ``X`` (n_trials, n_features) and ``Z`` (n_trials, n_latents)."""
@@ -56,11 +56,17 @@ class ControlRidge:
     ) -> np.ndarray:
         """Predictions ``(n_sets, n_test, n_latents)`` after fits to the rows ``(n_sets, n_trials)`` of ``Z``."""
         weights, Z = prediction_weights(X, X_test), np.asarray(Z, np.float64)
-        return np.stack([(weights @ Z[own]).astype(np.float32) for own in rows])
+        made = np.empty((len(rows), len(X_test), Z.shape[1]), dtype=np.float32)
+        for own, predicted in zip(rows, made, strict=True):
+            order = np.argsort(own, kind="stable")
+            distinct, starts = np.unique(own[order], return_index=True)
+            # Trials of one stimulus have the same latents: their weights are added before the product.
+            predicted[:] = np.add.reduceat(weights[:, order], starts, axis=1) @ Z[distinct]
+        return made
 
     def refit_operations(self, n_trials: int, n_voxels: int, n_latents: int) -> float:
-        """Floating-point operations of one refit: the product of weights (n_test, n_trials) with the latents."""
-        return 2.0 * self.test_share * n_trials**2 * n_latents
+        """Floating-point operations of one refit: the product of the stimuli's weights with their latents."""
+        return 2.0 * self.share * n_trials**2 * n_latents
 
 
 def prediction_weights(X: np.ndarray, X_test: np.ndarray) -> np.ndarray:

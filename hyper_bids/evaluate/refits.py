@@ -8,7 +8,7 @@ exactly as the observed one: per row, averaged per (permuted) stimulus, then ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -124,6 +124,28 @@ def refit_statistics(
     -------
     metric -> (n_permutations,), with ``latent_dimension_correlation`` among them
     """
+    parts = [
+        _chunk_statistics(chunk, own, values, directions or {})
+        for chunk, own, values in _chunks(predictions, true_stimuli, candidates, max_elements)
+    ]
+    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
+
+
+def refit_pairwise_accuracy(
+    predictions: np.ndarray, true_stimuli: np.ndarray, candidates: Latents, max_elements: int = MAX_ELEMENTS
+) -> np.ndarray:
+    """Pairwise accuracy of every refit ``(n_permutations,)``, as `refit_statistics` gives it beside other metrics."""
+    found = [np.empty(0)]
+    for chunk, own, values in _chunks(predictions, true_stimuli, candidates, max_elements):
+        rows = pairwise_of(candidate_correlations(chunk.reshape(-1, values.shape[1]), values), own.ravel())
+        found.append(nan_mean(mean_per_stimulus(rows.reshape(own.shape), own, len(values))))
+    return np.concatenate(found)
+
+
+def _chunks(
+    predictions: np.ndarray, true_stimuli: np.ndarray, candidates: Latents, max_elements: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Predictions in double precision, their stimuli as rows of the candidates, and these, some refits at a time."""
     predictions = np.asarray(predictions)
     own = _candidate_rows(true_stimuli, candidates)
     if predictions.ndim != 3 or own.shape != predictions.shape[:2] or predictions.shape[2] != candidates.n_latents:
@@ -134,17 +156,14 @@ def refit_statistics(
     values = candidates.values.astype(np.float64)
     n_permutations, n_rows = own.shape
     chunk = max(1, max_elements // (n_rows * max(values.shape)))
-    parts = [
-        _chunk_statistics(predictions[start : start + chunk], own[start : start + chunk], values, directions or {})
-        for start in range(0, n_permutations, chunk)
-    ]
-    return {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]} if parts else {}
+    for start in range(0, n_permutations, chunk):
+        part = slice(start, start + chunk)
+        yield predictions[part].astype(np.float64), own[part], values
 
 
 def _chunk_statistics(
     predictions: np.ndarray, own: np.ndarray, values: np.ndarray, directions: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    predictions = predictions.astype(np.float64)
     scores = row_scores(predictions.reshape(-1, values.shape[1]), own.ravel(), values)
     statistics = {
         metric: nan_mean(mean_per_stimulus(rows.reshape(own.shape), own, len(values)))

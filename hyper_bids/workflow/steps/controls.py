@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hyper_bids.audit.controls import FEWEST_DRAWS, FEWEST_ROWS, GLOBAL, N_PERMUTATIONS, OUTSIDE, ControlRidge
 from hyper_bids.data import Latents, Responses, VoxelGrid
@@ -86,6 +87,7 @@ def _scores(
     """Identification from a control with its p, or why there is none."""
     from hyper_bids.decode.crossvalidate import decode
     from hyper_bids.evaluate.nulls import permutation_p
+    from hyper_bids.evaluate.refits import refit_pairwise_accuracy
 
     every = np.ones((len(folds), control.grid.n_voxels), dtype=bool)
     decoded = decode(control, space, folds, every, ControlRidge)
@@ -93,8 +95,8 @@ def _scores(
     if unit is None:
         (observed, draws), notice = _permuted(decoded.values, candidates, seed), ""
     else:
-        own = [candidates.stimuli.index(label) for label in decoded.rows["stimulus_id"]]
-        observed = _pairwise(decoded.values[None], np.array([own]), candidates)[0]
+        own = decoded.rows["stimulus_id"].to_numpy(str)[None]
+        observed = refit_pairwise_accuracy(decoded.values[None], own, candidates)[0]
         draws, notice = _refitted(control, space, folds, every, unit, seed, candidates)
     if not np.isfinite(observed):
         return {}, f"identification is not defined with {space.n_latents} latents and {len(candidates.stimuli)} stimuli"
@@ -123,8 +125,9 @@ def _refitted(
 ) -> tuple[np.ndarray, str]:
     """Identification of refits to exchanged stimuli, and why there are fewer than asked for: none if too few."""
     from hyper_bids.decode.crossvalidate import null_stimuli, refit
+    from hyper_bids.evaluate.refits import refit_pairwise_accuracy
 
-    rows, notice = null_stimuli(_counted(folds), control, space, folds, unit, N_PERMUTATIONS, seed)
+    rows, notice = null_stimuli(_counted(control.trials, folds), control, space, folds, unit, N_PERMUTATIONS, seed)
     if len(rows) < FEWEST_DRAWS:
         return np.empty(0), notice
     row_of = {label: row for row, label in enumerate(candidates.stimuli)}
@@ -133,18 +136,12 @@ def _refitted(
     parts = [np.empty(0)]
     for start in range(0, len(rows), step):
         predictions, own = refit(control, space, folds, every, ControlRidge, rows[start : start + step])
-        parts.append(_pairwise(predictions, place[own], candidates))
+        parts.append(refit_pairwise_accuracy(predictions, place[own], candidates))
     return np.concatenate(parts), notice
 
 
-def _counted(folds: list[Any]) -> partial[ControlRidge]:
-    """The decoder, with the share of test rows that makes its count over all folds exact."""
-    n_train, n_test = (np.array([len(part) for part in parts], dtype=np.float64)
-                       for parts in zip(*((fold.train, fold.test) for fold in folds), strict=True))  # fmt: skip
-    return partial(ControlRidge, float((n_test * n_train).sum() / (n_train**2).sum()))
-
-
-def _pairwise(predictions: np.ndarray, own: np.ndarray, candidates: Latents) -> np.ndarray:
-    from hyper_bids.evaluate.refits import refit_statistics
-
-    return refit_statistics(predictions, own, candidates)["pairwise_accuracy"]
+def _counted(trials: pd.DataFrame, folds: list[Any]) -> partial[ControlRidge]:
+    """The decoder, with the size of its products that makes their count over all folds exact."""
+    shown = trials["stimulus_id"].to_numpy(str)
+    products = sum(len(fold.test) * len(np.unique(shown[fold.train])) for fold in folds)
+    return partial(ControlRidge, products / sum(len(fold.train) ** 2 for fold in folds))
