@@ -256,3 +256,16 @@ def as_seen(shown):
         left = re.sub(r"\x1b\[[0-9;]*m", "", line.rpartition("\r\x1b[K")[2])
         lines.append(left)
     return [line for line in lines if line]
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(dataset):
+    """`hyper ... | head -1`, or a tee that was killed: what nobody reads is in the log, and the run goes on."""
+    words = [sys.executable, "-m", "bids_app.cli", *command(dataset, "unread")]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "steps on" in process.stdout.readline()
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait() == 0 and "error" not in said, said
+    assert (dataset.parent / "unread" / "sub-01.html").is_file()
+    (log,) = (dataset.parent / "unread" / "logs" / "sub-01").glob("*.log")
+    assert "done; open" in log.read_text()

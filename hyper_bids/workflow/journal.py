@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -114,8 +115,14 @@ class Journal:
                 live.close()
 
     def _print(self, text: str, stream: TextIO | None = None) -> None:
+        stream = stream or sys.stdout
         with self._live.above() if self._live else nullcontext():
-            print(text, file=stream or sys.stdout, flush=True)
+            try:
+                print(text, file=stream, flush=True)
+            except BrokenPipeError:  # nobody reads it any more (head, a tee that ended): no reason to lose the run
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
     def _log(self, level: str, text: str, participant: str | None) -> None:
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {level} {text}\n"
