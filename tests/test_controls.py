@@ -14,7 +14,7 @@ from glm_runs import small_design
 from bids_app.cli import main
 from bids_app.tools import main as tools
 from hyper_bids.audit.checks import CHECKS
-from hyper_bids.audit.controls import GLOBAL, OUTSIDE, ControlRidge
+from hyper_bids.audit.controls import GLOBAL, N_PERMUTATIONS, OUTSIDE, ControlRidge
 from hyper_bids.audit.evidence import Evidence
 from hyper_bids.data import Latents, Responses, VoxelGrid
 from hyper_bids.decode import crossvalidate
@@ -22,7 +22,7 @@ from hyper_bids.glm.fit import accumulate, accumulate_apart
 from hyper_bids.inputs import masks, volumes
 from hyper_bids.simulate.bold import trial_responses
 from hyper_bids.workflow import files
-from hyper_bids.workflow.steps.controls import control_scores
+from hyper_bids.workflow.steps.controls import control_scores, decode_controls
 from hyper_bids.workflow.steps.decoding import folds_of
 from hyper_bids.workflow.steps.outside import CANDIDATES, FEWEST, MOST, responses_outside, save_outside, voxels_outside
 from hyper_bids.workflow.steps.responses import find_voxels, fit_run
@@ -46,20 +46,16 @@ def line(n):
 # ------------------------------------------------------------------ the decoder
 
 
-def test_the_ridge_is_scikit_learns_with_as_large_a_penalty_as_there_are_features(rng):
+def test_refits_are_scikit_learns_ridge_with_as_large_a_penalty_as_there_are_features(rng):
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    X, Z, new = rng.normal(3, 2, (21, 9)), rng.normal(1, 2, (21, K)), rng.normal(size=(5, 9))
-    wanted = make_pipeline(StandardScaler(), Ridge(alpha=9)).fit(X, Z).predict(new)
-    np.testing.assert_allclose(ControlRidge().fit(X, Z).predict(new), wanted, atol=1e-10)
-
-
-def test_refits_are_fits_to_other_labels(rng):
-    X, Z, new = rng.normal(size=(21, 4)), rng.normal(size=(8, K)), rng.normal(size=(5, 4))
-    rows = rng.integers(0, 8, (3, 21))
-    wanted = [ControlRidge().fit(X, Z[own]).predict(new) for own in rows]
+    X, Z, new = rng.normal(3, 2, (21, 9)), rng.normal(1, 2, (8, K)), rng.normal(size=(5, 9))
+    X[:, 4] = 7.0  # a feature that does not vary
+    rows = rng.integers(0, 8, (3, 21))  # of stimuli, each with several trials
+    model = make_pipeline(StandardScaler(), Ridge(alpha=9))
+    wanted = [model.fit(X, Z[own]).predict(new) for own in rows]
     np.testing.assert_allclose(ControlRidge().predict_refitted(X, Z, rows, new), wanted, atol=1e-5)
 
 
@@ -69,11 +65,13 @@ def test_refits_are_fits_to_other_labels(rng):
 class Experiment:
     """Noise everywhere: 40 training and 12 test stimuli (each twice), or 4 runs with the same 8 stimuli."""
 
-    def __init__(self, rng, folder, cross_validate=None):
+    n_permutations = 1000
+
+    def __init__(self, rng, folder, cross_validate=None, n_stimuli=8, n_runs=4):
         self.cross_validate = cross_validate
         if cross_validate:
-            labels, split = [f"s{k}" for k in range(8)] * 4, "cv"
-            runs = np.repeat([f"run-{k}" for k in range(4)], 8)
+            labels, split = [f"s{k}" for k in range(n_stimuli)] * n_runs, "cv"
+            runs = np.repeat([f"run-{k}" for k in range(n_runs)], n_stimuli)
         else:
             labels = [f"a{k:02d}" for k in range(40)] + [f"b{k:02d}" for k in range(12)] * 2
             split, runs = ["train"] * 40 + ["test"] * 24, np.repeat(["run-1", "run-2"], 32)
@@ -89,9 +87,15 @@ class Experiment:
         parts = np.array_split(self.outside.astype(np.float32), 2)
         runs = [files.save_array(self.folder / f"{k}.npy", part) for k, part in enumerate(parts)]
         drawn = save_outside(self.folder / "outside.npz", line(30))
-        responses = Responses(self.brain, self.trials, line(15))
-        folds = folds_of(self.trials, self.cross_validate, 0)
-        return light_of(control_scores(responses, self.space, folds, self.cross_validate, 3, drawn, runs))
+        made = decode_controls(
+            values=files.save_array(self.folder / "values.npy", self.brain),
+            samples=files.save_table(self.folder / "samples.tsv", self.trials),
+            grid=files.save_grid(self.folder / "grid.npz", line(self.brain.shape[1])),
+            latents=files.save_latents(self.folder / "latents.npz", self.space),
+            cross_validate=self.cross_validate, n_permutations=self.n_permutations, seed=3, out_dir=self.folder,
+            outside=drawn, outside_runs=runs,
+        )  # fmt: skip
+        return light_of(files.load_json(made["controls"]))
 
 
 @pytest.mark.parametrize(("cross_validate", "n"), [(None, 120), ("run", 40)])
@@ -135,10 +139,10 @@ def test_what_cannot_be_asked_says_why(tmp_path, rng):
     experiment.outside[5] = np.nan
     assert "the BOLD seems to be set to 0 outside the brain" in experiment.light()["Text"]
     responses, folds = Responses(experiment.brain, experiment.trials, line(15)), folds_of(experiment.trials, None, 0)
-    given = light_of(control_scores(responses, experiment.space, folds, None, 0))
+    given = light_of(control_scores(responses, experiment.space, folds, None, 99, 0))
     assert given["Status"] == "PASS" and "the responses were given" in given["Text"]
     responses = responses.of(~experiment.trials["stimulus_id"].isin([f"b{k:02d}" for k in range(7, 12)]).to_numpy())
-    found = light_of(control_scores(responses, experiment.space, folds_of(responses.trials, None, 0), None, 0))
+    found = light_of(control_scores(responses, experiment.space, folds_of(responses.trials, None, 0), None, 99, 0))
     assert found["Status"] == "N/A" and "7 test rows are too few; 8 are needed" in found["Text"]
 
 
@@ -155,10 +159,29 @@ def test_refits_are_counted_as_they_are_and_too_few_are_not_made(tmp_path, rng, 
     monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 100.5 * one)
     assert experiment.light()["Controls"][GLOBAL]["Permutations"] == 100
     monkeypatch.setattr(crossvalidate, "REFIT_OPERATIONS", 98.5 * one)
-    monkeypatch.setattr(crossvalidate, "refit", lambda *_: pytest.fail("refitted for nothing"))
+    real = crossvalidate.refit
+    monkeypatch.setattr(
+        crossvalidate, "refit", lambda *given: real(*given) if len(given[-1]) == 1 else pytest.fail("for nothing")
+    )
     found = experiment.light()
     assert found["Status"] == "N/A" and "98 instead of 999 permutations" in found["Text"]
     assert "a control needs 99" in found["Text"]
+
+
+@pytest.mark.parametrize(("n_stimuli", "n_runs", "decides"), [(2, 4, False), (2, 10, True), (4, 2, False)])
+def test_few_exchanges_decide_nothing(tmp_path, rng, n_stimuli, n_runs, decides):
+    """Of 4 exchanges of two runs with two stimuli, two are learned as well as the truth: no leak gives p below 1/2."""
+    experiment = Experiment(rng, tmp_path, "run", n_stimuli, n_runs)
+    experiment.outside += 9 * experiment.shown @ rng.normal(size=(K, 30))
+    found = experiment.light()
+    assert found["Status"] == ("WARN" if decides else "N/A")
+    assert decides or f"{n_stimuli} stimuli can be exchanged within runs in too few ways" in found["Text"]
+
+
+def test_as_many_permutations_as_asked_for_and_enough_to_decide(tmp_path, rng):
+    experiment = Experiment(rng, tmp_path, "run")
+    for experiment.n_permutations, drawn in ((19, 99), (150, 150), (5000, N_PERMUTATIONS)):
+        assert experiment.light()["Controls"][GLOBAL]["Permutations"] == drawn
 
 
 # ------------------------------------------------------------------ voxels outside, and one pass

@@ -39,29 +39,17 @@ class ControlRidge:
     def __init__(self, share: float = 1.0) -> None:
         self.share = share
 
-    def fit(self, X: np.ndarray, Z: np.ndarray) -> ControlRidge:
-        """Learn from ``X`` (n_trials, n_features) and ``Z`` (n_trials, n_latents)."""
-        X, Z = np.asarray(X, np.float64), np.asarray(Z, np.float64)
-        self.mean_, self.scale_ = _standard(X)
-        self.intercept_ = Z.mean(axis=0)
-        self.coef_ = _solved((X - self.mean_) / self.scale_) @ Z
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Return ``(n, n_latents)``; every row on its own."""
-        return self.intercept_ + (np.asarray(X, np.float64) - self.mean_) / self.scale_ @ self.coef_
-
     def predict_refitted(
         self, X: np.ndarray, Z: np.ndarray, rows: np.ndarray, X_test: np.ndarray, groups: np.ndarray | None = None
     ) -> np.ndarray:
         """Predictions ``(n_sets, n_test, n_latents)`` after fits to the rows ``(n_sets, n_trials)`` of ``Z``."""
-        weights, Z = prediction_weights(X, X_test), np.asarray(Z, np.float64)
+        weights = prediction_weights(X, X_test)
         made = np.empty((len(rows), len(X_test), Z.shape[1]), dtype=np.float32)
         for own, predicted in zip(rows, made, strict=True):
             order = np.argsort(own, kind="stable")
             distinct, starts = np.unique(own[order], return_index=True)
             # Trials of one stimulus have the same latents: their weights are added before the product.
-            predicted[:] = np.add.reduceat(weights[:, order], starts, axis=1) @ Z[distinct]
+            predicted[:] = np.add.reduceat(weights[:, order], starts, axis=1) @ Z[distinct].astype(np.float64)
         return made
 
     def refit_operations(self, n_trials: int, n_voxels: int, n_latents: int) -> float:
@@ -75,19 +63,11 @@ def prediction_weights(X: np.ndarray, X_test: np.ndarray) -> np.ndarray:
     ``1 / n + x_test (X'X + p I)^-1 X'``, X standardised, p features.
     """
     X = np.asarray(X, np.float64)
-    mean, scale = _standard(X)
-    return 1 / len(X) + (np.asarray(X_test, np.float64) - mean) / scale @ _solved((X - mean) / scale)
-
-
-def _standard(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every feature, 1 where it is constant."""
-    spread = X.std(axis=0)
-    return X.mean(axis=0), np.where(spread > 0, spread, 1.0)
-
-
-def _solved(X: np.ndarray) -> np.ndarray:
-    """``(X'X + p I)^-1 X'`` of standardised ``(n, p)``: ``(p, n)``."""
-    return np.linalg.solve(X.T @ X + X.shape[1] * np.eye(X.shape[1]), X.T)
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    X = (X - mean) / scale
+    solved = np.linalg.solve(X.T @ X + X.shape[1] * np.eye(X.shape[1]), X.T)
+    return 1 / len(X) + (np.asarray(X_test, np.float64) - mean) / scale @ solved
 
 
 def controls(evidence: Evidence) -> Light:

@@ -139,13 +139,16 @@ def decode_memory(task: TaskInput, settings: Settings) -> float:
     return BASE_GB + 0.3 + 2 * _responses_gb(task) + (8 * arrays + weights) / 2**30
 
 
-CONTROLS_GB = 0.6
-"""What the control signals and their refits need at most, besides the responses and libraries."""
-
-
-def controls_memory(task: TaskInput) -> float:
-    """Predicted resident memory (GB) of decoding control signals."""
-    return BASE_GB + CONTROLS_GB + _responses_gb(task)
+def controls_memory(task: TaskInput, settings: Settings) -> float:
+    """Predicted resident memory (GB) of decoding control signals: latents, refits, scores of rows by candidates."""
+    samples = task.trials[task.trials["role"] == "sample"]
+    unit = settings.inputs.cross_validate and parse_cross_validation(settings.inputs.cross_validate)[0]
+    tested = samples if unit else samples[samples["split"] == "test"]
+    n_candidates = tested["stimulus_id"].nunique()
+    n_rows = len(tested.drop_duplicates([unit, "stimulus_id"])) if unit in ("run", "session") else n_candidates
+    latents = 3 * samples["stimulus_id"].nunique() * task.n_latents
+    scores = 3 * n_rows * max(n_candidates, task.n_latents)
+    return BASE_GB + 0.5 + _responses_gb(task) + 8 * (latents + scores) / 2**30
 
 
 def _n_folds(task: TaskInput, settings: Settings) -> int:

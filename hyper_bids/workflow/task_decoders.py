@@ -106,9 +106,12 @@ def _add_controls(plan: TaskPlan) -> dict[str, Source]:
     plan.add(
         plan.name("controls"), "decode_controls", "control signals",
         inputs={**plan.output("pool", "values", "samples", "grid"), "latents": plan.latents, **outside},
-        params={"cross_validate": plan.cross_validate, "seed": plan.seed},
+        params={
+            "cross_validate": plan.cross_validate, "n_permutations": plan.settings.evaluate.n_permutations,
+            "seed": plan.seed,
+        },
         outputs=("controls",),
-        mem_gb=controls_memory(plan.task),
+        mem_gb=controls_memory(plan.task, plan.settings),
     )  # fmt: skip
     return plan.output("controls", "controls")
 

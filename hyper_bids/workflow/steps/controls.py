@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hyper_bids.audit.controls import FEWEST_DRAWS, FEWEST_ROWS, GLOBAL, N_PERMUTATIONS, OUTSIDE, ControlRidge
+from hyper_bids.audit.controls import ALPHA, FEWEST_DRAWS, FEWEST_ROWS, GLOBAL, N_PERMUTATIONS, OUTSIDE, ControlRidge
 from hyper_bids.data import Latents, Responses, VoxelGrid
 from hyper_bids.derivatives.write import write_json
 from hyper_bids.seeds import generator
@@ -25,8 +25,8 @@ GIVEN = "the responses were given, and nothing is known of the signal outside th
 
 
 def decode_controls(
-    *, values: Path, samples: Path, grid: Path, latents: Path, cross_validate: str | None, seed: int, out_dir: Path,
-    outside: Path | None = None, outside_runs: Sequence[Path] = (),
+    *, values: Path, samples: Path, grid: Path, latents: Path, cross_validate: str | None, n_permutations: int,
+    seed: int, out_dir: Path, outside: Path | None = None, outside_runs: Sequence[Path] = (),
 ) -> dict[str, Path]:  # fmt: skip
     """Ask once for all decoders what signals without the stimulus hold of the latents.
 
@@ -37,12 +37,12 @@ def decode_controls(
     responses, space = files.load_responses(values, samples, grid), files.load_latents(latents)
     unit = parse_cross_validation(cross_validate)[0] if cross_validate else None
     folds = folds_of(responses.trials, cross_validate, seed)
-    found = control_scores(responses, space, folds, unit, seed, outside, outside_runs)
+    found = control_scores(responses, space, folds, unit, n_permutations, seed, outside, outside_runs)
     return {"controls": write_json(out_dir / "controls.json", found)}
 
 
 def control_scores(
-    responses: Responses, space: Latents, folds: list[Any], unit: str | None, seed: int,
+    responses: Responses, space: Latents, folds: list[Any], unit: str | None, n_permutations: int, seed: int,
     outside: Path | None = None, runs: Sequence[Path] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Decode the latents from the global signal and from voxels outside the brain, in the folds of the decoders.
@@ -50,6 +50,7 @@ def control_scores(
     Parameters
     ----------
     unit : of the cross-validation; None: one split
+    n_permutations : that were asked for; `FEWEST_DRAWS` to `N_PERMUTATIONS` are drawn
     outside, runs : as for `responses_outside`; None where responses were given
 
     Returns
@@ -73,7 +74,7 @@ def control_scores(
         n_voxels[OUTSIDE] = where.n_voxels
     found = {}
     for name, control in controls.items():
-        scores, why = _scores(control, space, folds, unit, seed)
+        scores, why = _scores(control, space, folds, unit, min(N_PERMUTATIONS, max(FEWEST_DRAWS, n_permutations)), seed)
         if why:
             missing[name] = why
         else:
@@ -82,26 +83,35 @@ def control_scores(
 
 
 def _scores(
-    control: Responses, space: Latents, folds: list[Any], unit: str | None, seed: int
+    control: Responses, space: Latents, folds: list[Any], unit: str | None, n_permutations: int, seed: int
 ) -> tuple[dict[str, float], str]:
     """Identification from a control with its p, or why there is none."""
-    from hyper_bids.decode.crossvalidate import decode
+    from hyper_bids.decode.crossvalidate import refit
     from hyper_bids.evaluate.nulls import permutation_p
     from hyper_bids.evaluate.refits import refit_pairwise_accuracy
 
     every = np.ones((len(folds), control.grid.n_voxels), dtype=bool)
-    decoded = decode(control, space, folds, every, ControlRidge)
-    candidates = space.of(tuple(dict.fromkeys(decoded.rows["stimulus_id"])))
-    if unit is None:
-        (observed, draws), notice = _permuted(decoded.values, candidates, seed), ""
-    else:
-        own = decoded.rows["stimulus_id"].to_numpy(str)[None]
-        observed = refit_pairwise_accuracy(decoded.values[None], own, candidates)[0]
-        draws, notice = _refitted(control, space, folds, every, unit, seed, candidates)
+    candidates = space.of(tuple(dict.fromkeys(label for fold in folds for label in fold.test)))
+    place = _places(space.stimuli, candidates.stimuli)
+    shown = _places(control.trials["stimulus_id"], space.stimuli)
+
+    def predicted(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        predictions, own = refit(control, space, folds, every, ControlRidge, rows)
+        return predictions, place[own]
+
+    predictions, own = predicted(shown[None])
+    observed = refit_pairwise_accuracy(predictions, own, candidates)[0]
     if not np.isfinite(observed):
         return {}, f"identification is not defined with {space.n_latents} latents and {len(candidates.stimuli)} stimuli"
+    if unit is None:
+        draws, notice = _permuted(predictions[0], candidates, n_permutations, seed), ""
+    else:
+        rows, notice = null_rows(control, space, folds, unit, n_permutations, seed)
+        step = max(1, int(REFIT_NUMBERS // predictions.size))
+        parts = (predicted(rows[start : start + step]) for start in range(0, len(rows), step))
+        draws = np.concatenate([np.empty(0), *(refit_pairwise_accuracy(*part, candidates) for part in parts)])
     if len(draws) < FEWEST_DRAWS:
-        return {}, f"{notice or f'{len(draws)} permutations'}; a control needs {FEWEST_DRAWS}"
+        return {}, notice
     return {
         "PairwiseAccuracy": float(observed),
         "Chance": float(np.nanmean(draws)),
@@ -110,34 +120,42 @@ def _scores(
     }, ""
 
 
-def _permuted(predicted: np.ndarray, candidates: Latents, seed: int) -> tuple[float, np.ndarray]:
-    """Identification in a fixed split, and with whole test stimuli exchanged."""
+def _places(labels: Iterable[str], among: Sequence[str]) -> np.ndarray:
+    """Where each label stands, -1 where it does not."""
+    row_of = {label: row for row, label in enumerate(among)}
+    return np.array([row_of.get(label, -1) for label in labels])
+
+
+def _permuted(predicted: np.ndarray, candidates: Latents, n_permutations: int, seed: int) -> np.ndarray:
+    """Identification in a fixed split with whole test stimuli exchanged."""
     from hyper_bids.evaluate.identification import pairwise_accuracy_matrix
     from hyper_bids.evaluate.nulls import permutation_draws, stimulus_permutations
 
     matrix = pairwise_accuracy_matrix(predicted.astype(np.float64), candidates.values.astype(np.float64))
-    permutations, _ = stimulus_permutations(len(matrix), N_PERMUTATIONS, generator(seed, "audit", "controls"))
-    return float(permutation_draws(matrix, np.arange(len(matrix))[None])[0]), permutation_draws(matrix, permutations)
+    permutations, _ = stimulus_permutations(len(matrix), n_permutations, generator(seed, "audit", "controls"))
+    return permutation_draws(matrix, permutations)
 
 
-def _refitted(
-    control: Responses, space: Latents, folds: list[Any], every: np.ndarray, unit: str, seed: int, candidates: Latents
+def null_rows(
+    control: Responses, space: Latents, folds: list[Any], unit: str, n_permutations: int, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Identification of refits to exchanged stimuli, and why there are fewer than asked for: none if too few."""
-    from hyper_bids.decode.crossvalidate import null_stimuli, refit
-    from hyper_bids.evaluate.refits import refit_pairwise_accuracy
+    """Exchanged stimuli to refit to, as rows of the latents; none, and why, where they could decide nothing.
 
-    rows, notice = null_stimuli(_counted(control.trials, folds), control, space, folds, unit, N_PERMUTATIONS, seed)
+    Where stimuli take each other's places in the same way in all runs, decoders learn the new labels as well as the
+    old: with few stimuli in few runs such exchanges are too many for a p that is small enough.
+    """
+    from hyper_bids.decode.crossvalidate import null_stimuli
+
+    rows, notice = null_stimuli(_counted(control.trials, folds), control, space, folds, unit, n_permutations, seed)
     if len(rows) < FEWEST_DRAWS:
-        return np.empty(0), notice
-    row_of = {label: row for row, label in enumerate(candidates.stimuli)}
-    place = np.array([row_of.get(label, -1) for label in space.stimuli])
-    step = max(1, int(REFIT_NUMBERS // (sum(len(fold.test) for fold in folds) * space.n_latents)))
-    parts = [np.empty(0)]
-    for start in range(0, len(rows), step):
-        predictions, own = refit(control, space, folds, every, ControlRidge, rows[start : start + step])
-        parts.append(refit_pairwise_accuracy(predictions, place[own], candidates))
-    return np.concatenate(parts), notice
+        return rows[:0], f"{notice or f'{len(rows)} permutations'}; a control needs {FEWEST_DRAWS}"
+    if unit != "stimulus":
+        _, first, own = np.unique(control.trials["stimulus_id"], return_index=True, return_inverse=True)
+        alike = (rows == rows[:, first[own]]).all(axis=1).sum()
+        if (1 + alike) / (1 + len(rows)) > ALPHA / 2:
+            why = f"{len(first)} stimuli can be exchanged within {unit}s in too few ways"
+            return rows[:0], f"{why} for a p below {ALPHA / 2}"
+    return rows, notice
 
 
 def _counted(trials: pd.DataFrame, folds: list[Any]) -> partial[ControlRidge]:
