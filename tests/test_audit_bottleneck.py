@@ -15,7 +15,7 @@ from hyper_bids.audit.evidence import Evidence
 from hyper_bids.data import Latents, Responses, VoxelGrid
 from hyper_bids.decode import DECODERS
 from hyper_bids.decode.crossvalidate import decode, mean_responses, predict
-from hyper_bids.decode.folds import make_folds
+from hyper_bids.decode.folds import Fold, make_folds
 from hyper_bids.decode.ols import OLS
 from hyper_bids.decode.ridge import Ridge
 from hyper_bids.evaluate.identification import pairwise_accuracy
@@ -162,6 +162,22 @@ def test_every_fold_is_cut_to_its_own_axes(rng, unit):
     whole = decoded.values.astype(float)
     np.testing.assert_array_equal(found["rank_pairwise_accuracy"][-1], pairwise_accuracy(true, whole))
     np.testing.assert_allclose(found["rank_latent_correlation"][-1], latent_correlation(true, whole), rtol=1e-12)
+
+
+def test_a_fold_of_few_dimensions_stays_at_its_own(rng):
+    """Five training trials span four dimensions: from there on that fold scores as it does whole."""
+    responses, latents, _ = sample(rng)
+    few = np.arange(5)
+    rest = np.arange(5, 60)
+    stimuli = responses.trials["stimulus_id"].to_numpy(str)
+    folds = [Fold("few", few, {stimuli[row]: np.array([row]) for row in rest}),
+             Fold("many", rest, {stimuli[row]: np.array([row]) for row in few})]  # fmt: skip
+    decoded, found = curve_of(responses, latents, folds, OLS)
+    at, ranks = decoded.rows["fold"].to_numpy() == "few", found["ranks"].tolist()
+    assert ranks[-1] == 12 and at.sum() == len(rest)
+    of_few = found["rank_latent_correlation"][:, at]
+    for rank, scores in zip(ranks, of_few, strict=True):
+        assert np.array_equal(scores, of_few[-1]) is (rank >= 4)
 
 
 @pytest.mark.parametrize("rank", [2, 4])

@@ -22,6 +22,10 @@ from hyper_bids.decode.ridge import Ridge
 from hyper_bids.decode.select import all_voxels
 from hyper_bids.evaluate.nulls import permutation_p
 from hyper_bids.evaluate.refits import refit_statistics
+from hyper_bids.settings import DecodeSettings, identity_of
+from hyper_bids.workflow import files
+from hyper_bids.workflow.steps.decoding import decoder_factory
+from hyper_bids.workflow.steps.null import refit_null
 
 
 @pytest.mark.parametrize("unit", ["run", "session"])
@@ -67,6 +71,8 @@ def test_a_decoder_that_ignores_labels_is_known_by_its_refits(rng):
         values, _ = refit(responses, latents, folds, all_voxels, decoder, rows)
         assert ignores_labels(values, rows) is ignores
         assert not ignores_labels(values[:1], rows[:1]), "one refit shows nothing"
+        same = [np.repeat(array[:1], 3, axis=0) for array in (values, rows)]
+        assert not ignores_labels(*same), "nor do several to the same labels"
 
 
 def test_the_null_of_a_decoder_that_ignores_labels_keeps_its_size():
@@ -83,6 +89,35 @@ def test_the_null_of_a_decoder_that_ignores_labels_keeps_its_size():
         draws = refit_statistics(np.repeat(predicted[None], 100, axis=0), own, latents)["pairwise_accuracy"]
         p_values.append(permutation_p(draws[0], draws[1:]))
     assert 0.015 <= np.mean(np.array(p_values) <= 0.05) <= 0.10
+
+
+@pytest.mark.parametrize(("decoder", "alike"), [(TrainedElsewhere, True), (Ridge, False)])
+def test_the_step_draws_its_null_by_the_scheme_that_is_right(rng, tmp_path, monkeypatch, decoder, alike):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    responses, latents = experiment(rng, n_stimuli=8, n_latents=6)
+    options = identity_of(DecodeSettings())
+    name = f"{decoder.__module__}:{decoder.__name__}" if alike else "ridge"
+    names = tuple(dict.fromkeys(responses.trials["stimulus_id"]))
+    made = refit_null(
+        values=files.save_array(tmp_path / "values.npy", responses.values),
+        samples=files.save_table(tmp_path / "samples.tsv", responses.trials),
+        grid=files.save_grid(tmp_path / "grid.npz", responses.grid),
+        voxels=files.save_array(tmp_path / "voxels.npy", np.ones((5, 19), dtype=bool)),
+        latents=files.save_latents(tmp_path / "latents.npz", latents),
+        stimuli=files.save_table(tmp_path / "stimuli.tsv", pd.DataFrame({"stimulus_id": names})),
+        decoder=name, decode=options, select={"select": "all", "n_voxels": None, "mask": None, "roi": None},
+        cross_validate="run", n_permutations=20, picture=None, stimulus_paths={}, attributes=[], device="cpu", seed=4,
+        out_dir=tmp_path,
+    )  # fmt: skip
+    folds = make_folds(responses.trials, "run", None, seed=4)
+    make = decoder_factory(name, options, seed=4)
+    rows, _ = null_stimuli(make, responses, latents, folds, "run", 20, 4, alike=alike)
+    predictions, own = refit(responses, latents, folds, all_voxels, make, rows)
+    candidates = latents.of(tuple(dict.fromkeys(label for fold in folds for label in fold.test)))
+    place = np.array([candidates.stimuli.index(label) for label in latents.stimuli])
+    wanted = refit_statistics(predictions, place[own], candidates)["pairwise_accuracy"]
+    np.testing.assert_allclose(files.load_arrays(made["draws"])["pairwise_accuracy"], wanted, atol=1e-12)
+    assert bool(files.load_json(made["facts"])["remarks"]) is alike
 
 
 @pytest.mark.parametrize(("name", "ignores"), [("test_decode_ignored_labels:TrainedElsewhere", True), ("ridge", False)])

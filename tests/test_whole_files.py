@@ -11,13 +11,16 @@ from hyper_bids.whole_files import replacing
 
 
 @pytest.mark.parametrize("durable", [False, True])
-def test_the_new_content_takes_the_place_of_the_old(tmp_path, durable):
-    path = tmp_path / "folder" / "file"
+def test_the_new_content_takes_the_place_of_the_old(tmp_path, monkeypatch, durable):
+    path, synced = tmp_path / "folder" / "file", []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size) or real(handle))
     for content in ("old", "new"):
         with replacing(path, durable=durable) as temporary:
             temporary.write_text(content)
             assert temporary.parent == path.parent
         assert path.read_text() == content
+    assert synced == ([3, 3] if durable else []), "the whole content is on the disk before it takes the place"
     before = os.umask(0o027)
     try:
         with replacing(path, durable=durable):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hyper_bids.errors import MissingFiles, WorkerKilled
+import hyper_bids
+from hyper_bids.errors import HyperError, MissingFiles, OutputNotWritable, WorkerKilled
 from hyper_bids.workflow import nipype_engine
 from hyper_bids.workflow.execute import run_in_process
-from hyper_bids.workflow.plan import Output, Step, check_plan, descendants
+from hyper_bids.workflow.plan import Output, Step, check_plan, code_version, descendants
 from hyper_bids.workflow.resources import available_cpus, available_memory_mb
+from hyper_bids.workflow.step_folders import collect
 
 
 @pytest.fixture
@@ -148,3 +150,27 @@ def test_limits_come_from_what_this_process_may_use():
     assert available_cpus({}) <= len(os.sched_getaffinity(0))
     assert available_cpus({"SLURM_CPUS_PER_TASK": "1"}) == 1
     assert available_memory_mb({"SLURM_MEM_PER_NODE": "123"}) == 123
+
+
+def test_another_code_is_another_version(tmp_path, monkeypatch):
+    (tmp_path / "science").mkdir()
+    monkeypatch.setattr(hyper_bids, "__file__", str(tmp_path / "__init__.py"))
+    found = []
+    for name, text in (("science/a.py", "x = 1"), ("science/a.py", "x = 2"), ("science/b.py", ""), ("notes.txt", "")):
+        (tmp_path / name).write_text(text)
+        found.append(code_version.__wrapped__())
+    assert len(set(found[:3])) == 3 and found[3] == found[2]
+    assert all(version.startswith(f"{hyper_bids.__version__}+") for version in found)
+
+
+@pytest.mark.parametrize("name", ["/work/hyper/step/_node.pklz", b"/work/hyper/step", 7, None])
+def test_a_disk_that_fills_under_the_engine_is_told_as_that(tmp_path, name):
+    full = OSError(28, "No space left on device")
+    full.filename = name
+    with pytest.raises(OutputNotWritable, match="No space left on device") as caught:
+        collect([toy("one", "write")], {"one": tmp_path}, full)
+    assert (name if isinstance(name, str) else "Cannot write") in str(caught.value)
+    for other in (ValueError("a graph with a cycle"), OSError(110, "Connection timed out")):
+        with pytest.raises(HyperError, match="The workflow engine failed: ") as caught:
+            collect([toy("one", "write")], {"one": tmp_path}, other)
+        assert not isinstance(caught.value, OutputNotWritable)

@@ -13,8 +13,9 @@ For least squares, ``B = X^+ Z``, that is reduced-rank regression (Izenman 1975,
 F V_r V_r' is the best approximation of F of rank r. Ridge with one penalty a for all latents is least squares on
 data with ``sqrt(a) I`` below X and zeros below Z, so that V_r are the singular vectors of F with ``sqrt(a) B`` below
 it: ``B V_r V_r'`` then minimises ``|Z - X B|^2 + a |B|^2`` (Mukherjee & Zhu 2011, Stat Anal Data Min 4:612-622).
-Where each latent has a penalty of its own there is no closed form; column k of those rows is then ``sqrt(a_k) b_k``.
-Of any other decoder, V_r V_r' F is the best approximation of rank r of what it says of its training rows.
+Where each latent has a penalty of its own there is no closed form; column k of those rows is then ``sqrt(a_k) b_k``,
+less what lies outside the span of the predictions (with more latents than trials).
+Of any other decoder, F V_r V_r' is the best approximation of rank r of what it says of its training rows.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def prediction_axes(fitted: np.ndarray, penalty: np.ndarray | None = None) -> np
     fitted : (n, K) predictions of the training rows, centred
     penalty : (q, K), optional
         Rows below, of ridge: weights times the square root of their latent's penalty, in the units in which it is
-        counted. They have to lie in the row space of ``fitted``, as those of ridge do.
+        counted. What lies outside the row space of ``fitted`` is left out; with one penalty for all latents nothing
+        does.
 
     Returns
     -------

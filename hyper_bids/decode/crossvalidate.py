@@ -212,7 +212,7 @@ def predict(decoder: Decoder, X: np.ndarray, n_latents: int, n_repeats: np.ndarr
         takes_repeats = n_repeats is not None and "n_repeats" in inspect.signature(decoder.predict).parameters
         found = decoder.predict(X, n_repeats=n_repeats) if takes_repeats else decoder.predict(X)
         found = np.asarray(found, dtype=np.float64)
-    except HyperError:
+    except (HyperError, MemoryError):  # how much memory there is says nothing about the decoder
         raise
     except Exception as error:  # a plugin may raise anything
         raise InconsistentInput(

@@ -23,7 +23,7 @@ class RankScores:
     name : of the score, with its unit
     values : (n_ranks,), the last from all dimensions
     chance : with permuted stimuli; NaN where it is not known
-    needed : the rank from which on nearly all is there; None where no share can be given
+    needed : the smallest rank at which nearly all is there; None where no share can be given
     """
 
     name: str

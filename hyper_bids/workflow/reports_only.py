@@ -93,8 +93,9 @@ def _check_results(plan: ParticipantPlan, work_dir: Path, asked: str) -> None:
         lacks = f"only a part of a run (not: {listing(missing, 3)})"
     raise MissingFiles(
         f"{asked} reads what a finished run left in its work folder, and {work_dir} holds {lacks} of "
-        f"sub-{plan.participant} with these settings. Give the settings and the work folder (-w) of the run that is "
-        f"meant; or give the same command without {asked}: it computes what is missing."
+        f"sub-{plan.participant} with these settings, made by this very code (hyper {plan.steps[-1].version}). Give "
+        "the settings and the work folder (-w) of the run that is meant; or give the same command without "
+        f"{asked}: it computes what is missing."
     )
 
 

@@ -100,8 +100,9 @@ def _error(step: Step, left: dict[str, str]) -> HyperError:
 def _of_engine(broke: Exception, work_dir: Path) -> HyperError:
     """Return what the engine itself failed at: its own files of a step, on a full disk, or anything else."""
     if isinstance(broke, OSError) and broke.errno is not None:
+        named = broke.filename if isinstance(broke.filename, str | os.PathLike) else None  # a descriptor's is a number
         try:
-            with writing(Path(broke.filename or work_dir)):
+            with writing(Path(named or work_dir)):
                 raise broke
         except OutputNotWritable as refused:
             return refused

@@ -113,7 +113,8 @@ def fitted_predictions(decoder: Any, X: np.ndarray, n_latents: int, n_repeats: n
         if np.allclose(first, predict(decoder, X[:CHECKED], n_latents, n_repeats[:CHECKED]), rtol=1e-4, atol=1e-8):
             parts = [X[start : start + ROWS].astype(np.float64) @ weights for start in range(0, len(X), ROWS)]
             return np.concatenate(parts) + intercept
-    return predict(decoder, X, n_latents, n_repeats)
+    parts = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
+    return np.concatenate([predict(decoder, X[part], n_latents, n_repeats[part]) for part in parts])
 
 
 def penalty_rows(decoder: Any, X: np.ndarray) -> np.ndarray | None:

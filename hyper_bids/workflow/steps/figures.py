@@ -284,9 +284,9 @@ def _draw_bottleneck(folder: FigureFolder, result: Result, n_stimuli: int) -> No
     needed = found["RankFor95"]["PairwiseAccuracy"]
     caption = (
         "Scores of the test stimuli where predictions may use only so many dimensions: those along which the decoder's "
-        f"predictions of its own training trials vary most (reduced-rank regression). From {needed} on, pairwise "
-        "accuracy is 95 % of the way from chance to that of all dimensions. Few dimensions mean that most of what "
-        "pictures show is the generator's, not the brain's. Chance: permuted stimuli, all dimensions."
+        "predictions of its own training trials vary most (reduced-rank regression). The fewest that give 95 % of the "
+        f"way from chance to the pairwise accuracy of all: {needed}. Few dimensions mean that most of what pictures "
+        "show is the generator's, not the brain's. Chance: permuted stimuli, all dimensions."
     )
     drawing = bottleneck_figure(found["Ranks"], scores, found["Latents"], n_stimuli)
     alt = "scores over the number of dimensions that predictions may use"

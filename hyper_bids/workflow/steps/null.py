@@ -81,6 +81,7 @@ def refit_null(
             remark, rows = IGNORED, exchanged(alike=True)[0]
             if not (rows != rows[0]).any():
                 notice = "no permutations: no two stimuli were shown in the same runs, and the decoder ignores labels"
+                remark = ""
                 break
             predictions, own = refit(responses, space, folds, choose, make, rows[:step])
         parts.append(refit_statistics(predictions, place[own], candidates, directions=directions))
