@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ USUAL = 65.0
 DECIMALS = 3
 """Of the places of axes, in shares of the figure: half a pixel."""
 
+FAMILY = "DejaVu Sans of matplotlib"
+"""What the files that come with matplotlib are called here: a system's DejaVu Sans may be of another edition."""
+
+FACES = {"normal": "DejaVuSans.ttf", "bold": "DejaVuSans-Bold.ttf"}
+
 STYLE = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same glyphs on every machine
+    "font.family": [FAMILY],  # the same glyphs on every machine
     "font.size": 9.0,
     "text.parse_math": False,  # names of stimuli are text, whatever signs they have
     "axes.titlesize": 9.5,
@@ -83,6 +89,7 @@ def style() -> Iterator[None]:
     """Apply the style, and nothing that the user has set for matplotlib."""
     import matplotlib
 
+    _font_files()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -100,13 +107,24 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 @cache
+def _font_files() -> tuple[Path, ...]:
+    """Return the files of `FACES`, and make matplotlib know them as `FAMILY`."""
+    import matplotlib
+    from matplotlib.font_manager import FontEntry, fontManager
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    for weight, file in FACES.items():
+        entry = FontEntry(fname=str(folder / file), name=FAMILY, weight=weight, size="scalable")
+        fontManager.ttflist.append(entry)
+    return tuple(folder / file for file in FACES.values())
+
+
+@cache
 def _glyphs() -> frozenset[int]:
     """Return the code points that the font has, plain and bold."""
-    from matplotlib.font_manager import FontProperties, findfont
     from matplotlib.ft2font import FT2Font
 
-    fonts = [FontProperties(family=STYLE["font.family"], weight=weight) for weight in ("normal", "bold")]
-    return frozenset.intersection(*(frozenset(FT2Font(findfont(font)).get_charmap()) for font in fonts))
+    return frozenset.intersection(*(frozenset(FT2Font(str(file)).get_charmap()) for file in _font_files()))
 
 
 @cache
@@ -115,7 +133,7 @@ def _width(sign: str) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family=STYLE["font.family"], size=100)
+    font = FontProperties(fname=_font_files()[0], size=100)
     return sum(max(1.0, text_to_path.get_text_width_height_descent(one, font, False)[0] / USUAL) for one in sign)
 
 
