@@ -32,9 +32,6 @@ LONGEST = 22
 USUAL = 65.0
 """Width of a usual character, in percent of the font's size: wider ones, as W, count as more."""
 
-DECIMALS = 3
-"""Of the places of axes, in shares of the figure: half a pixel."""
-
 FAMILY = "DejaVu Sans of matplotlib"
 """What the files that come with matplotlib are called here: a system's DejaVu Sans may be of another edition."""
 
@@ -220,23 +217,6 @@ def _escape_what_has_no_glyph(figure: Figure) -> None:
         text.set_text(drawable(text.get_text()))
 
 
-def _settle(figure: Figure) -> None:
-    """Lay the axes out once, and round their places.
-
-    The layout's solver adds up in the order in which its variables lie in memory. Last digits, which an SVG has, would
-    differ between an installation and an image of it.
-    """
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    if not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        return
-    figure.draw_without_rendering()
-    places = {axes: axes.get_position(original=True).extents.round(DECIMALS) for axes in figure.axes}
-    figure.set_layout_engine("none")
-    for axes, (left, low, right, high) in places.items():
-        axes.set_position((left, low, right - left, high - low))
-
-
 def draw(figure: Figure, extension: str = ".svg", scale: float = 2.0) -> Drawing:
     """Save a figure without date or software version: equal figures give equal bytes.
 
@@ -250,7 +230,5 @@ def draw(figure: Figure, extension: str = ".svg", scale: float = 2.0) -> Drawing
         # level 4: pictures take as many bytes as with 6, in a third of the time
         options = {"metadata": {"Software": None}, "dpi": DPI * scale, "pil_kwargs": {"compress_level": 4}}
     _escape_what_has_no_glyph(figure)  # identifiers may be in any script
-    if extension == ".svg":
-        _settle(figure)
     figure.savefig(buffer, format=extension[1:], **options)
     return Drawing(buffer.getvalue(), extension, round(figure.get_figwidth() * DPI))
