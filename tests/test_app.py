@@ -159,8 +159,8 @@ def test_several_decoders_share_the_responses(dataset, tmp_path, capsys):
     assert not list(out.glob("sub-02/func/*_recon.png"))
     assert len(list((work / "hyper").glob("*fit*"))) == 3
     assert len(list((work / "hyper").glob("*controls*"))) == 1, "control signals are decoded once for both"
-    audits = [json.loads(path.read_text())["Controls"]["Controls"] for path in out.glob("sub-02/func/*_audit.json")]
-    assert len(audits) == 2 and audits[0] == audits[1] != {}
+    lights = [json.loads(path.read_text())["Controls"] for path in out.glob("sub-02/func/*_audit.json")]
+    assert len(lights) == 2 and lights[0] == lights[1] and "5 test rows are too few" in lights[0]["Text"]
     assert "Both decoders predicted the latents" in (out / "sub-02.html").read_text()
 
 
