@@ -6,8 +6,6 @@ import base64
 import io
 import re
 import warnings
-from dataclasses import replace
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -389,18 +387,3 @@ def test_small_pictures_keep_their_pixels_and_large_ones_shrink(tmp_path, rng):
     clear.save(tmp_path / "clear.png")
     assert read_picture(tmp_path / "clear.png").shape == (3, 5, 3)
     assert read_picture(tmp_path / "clear.png").min() == 255
-
-
-def test_the_font_is_matplotlibs_own_whatever_the_system_has(monkeypatch):
-    from matplotlib import font_manager
-
-    own = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    with canvas.style():
-        for weight, file in (("normal", "DejaVuSans.ttf"), ("bold", "DejaVuSans-Bold.ttf")):
-            assert font_manager.findfont(font_manager.FontProperties(weight=weight)) == str(own / file)
-    before = [drawing.content for drawing in drawings(np.random.default_rng(1))]
-    others = [entry for entry in font_manager.fontManager.ttflist if entry.name != canvas.FAMILY]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [
-        *(replace(entry, name="DejaVu Sans") for entry in others if "Serif" in entry.name),
-        *(entry for entry in font_manager.fontManager.ttflist if entry.name == canvas.FAMILY)])  # fmt: skip
-    assert [drawing.content for drawing in drawings(np.random.default_rng(1))] == before

@@ -163,7 +163,7 @@ def test_another_code_is_another_version(tmp_path, monkeypatch):
     assert all(version.startswith(f"{hyper_bids.__version__}+") for version in found)
 
 
-@pytest.mark.parametrize("name", ["/work/hyper/step/_node.pklz", b"/work/hyper/step", 7, None])
+@pytest.mark.parametrize("name", ["/scratch/hyper/step/_node.pklz", b"/scratch/hyper/step", 7, None])
 def test_a_disk_that_fills_under_the_engine_is_told_as_that(tmp_path, name):
     full = OSError(28, "No space left on device")
     full.filename = name
